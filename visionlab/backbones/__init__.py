@@ -1,0 +1,1 @@
+"""Networks registered with timm; each file is plain PyTorch, importable and readable alone against its paper."""

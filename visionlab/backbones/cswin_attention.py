@@ -1,0 +1,159 @@
+"""Cross-shaped window attention (CSWin, arXiv 2107.00652, sections 3.2 and 3.3): stripes, the two branches, LePE, cost.
+
+Maps are channels-last, (B, H, W, C), so that a horizontal stripe is a view of the map and a vertical one a single copy.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+__all__ = [
+    "Attend",
+    "CrossShapedWindowAttention",
+    "Orientation",
+    "StripeAttention",
+    "attention_cost",
+    "from_stripes",
+    "stripe_indices",
+    "to_stripes",
+    "window_size",
+]
+
+Orientation = Literal["vertical", "horizontal", "whole"]
+
+
+def to_stripes(x: Float[Tensor, "b h w c"], height: int, width: int) -> Float[Tensor, "n l c"]:
+    """Cut maps (B, H, W, C) into windows (B * H/height * W/width, height * width, C), row by row in both orders.
+
+    Raises:
+        ValueError: if the window does not divide the map.
+    """
+    h, w = x.shape[1:3]
+    if height < 1 or width < 1 or h % height or w % width:
+        raise ValueError(f"x: a map of {h}x{w} cannot be cut into windows of {height}x{width}; pad it first")
+    return rearrange(x, "b (rows h) (cols w) c -> (b rows cols) (h w) c", h=height, w=width)
+
+
+def from_stripes(
+    windows: Float[Tensor, "n l c"], size: tuple[int, int], height: int, width: int
+) -> Float[Tensor, "b h w c"]:
+    """Put windows (n, height * width, C) back into maps (B, H, W, C) of ``size`` (H, W); inverse of `to_stripes`."""
+    rows, cols = size[0] // height, size[1] // width
+    return rearrange(windows, "(b rows cols) (h w) c -> b (rows h) (cols w) c", rows=rows, cols=cols, h=height, w=width)
+
+
+def centred_padding(side: int, window: int) -> tuple[int, int]:
+    """Return how many zeros go before and after ``side`` to make it a multiple of ``window``."""
+    gap = -side % window
+    return gap // 2, gap - gap // 2
+
+
+def window_size(orientation: Orientation, stripe_width: int, size: tuple[int, int]) -> tuple[int, int]:
+    """Return (height, width) of one window on a map of ``size``: full height, full width, or the whole map."""
+    height, width = size
+    return {"vertical": (height, stripe_width), "horizontal": (stripe_width, width), "whole": size}[orientation]
+
+
+def stripe_indices(size: tuple[int, int], orientation: Orientation, stripe_width: int) -> Int[Tensor, "windows tokens"]:
+    """Return which tokens share a window: row-major indices (windows, tokens) on a map of ``size``, -1 where padded."""
+    window = window_size(orientation, stripe_width, size)
+    index = torch.arange(size[0] * size[1]).view(1, *size, 1)
+    top, bottom = centred_padding(size[0], window[0])
+    left, right = centred_padding(size[1], window[1])
+    return to_stripes(F.pad(index, (0, 0, left, right, top, bottom), value=-1), *window)[..., 0]
+
+
+def attention_cost(height: int, width: int, channels: int, stripe_width: int | None) -> int:
+    """Count the multiply-adds of one attention with its projections (eq. 3); ``None`` means full attention."""
+    area = height * width
+    field = 2 * area if stripe_width is None else stripe_width * (height + width)
+    return area * channels * (4 * channels + field)
+
+
+class Attend(nn.Module):
+    """softmax(q k^T / sqrt(d)) v over (N, heads, L, d).
+
+    The softmax is a named submodule, so that a hook can catch the weights. On accelerators a fused kernel computes the
+    same without ever storing them; ``fused_attn = False`` (set by `visionlab.watch`) brings the readable path back. On
+    CPUs the explicit products are the faster form for stripes of this size.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fused_attn = True
+        self.softmax = nn.Softmax(dim=-1)
+
+    def forward(
+        self, q: Float[Tensor, "n k l d"], k: Float[Tensor, "n k l d"], v: Float[Tensor, "n k l d"]
+    ) -> Float[Tensor, "n k l d"]:
+        """Attend from each query to the keys of its own window."""
+        if self.fused_attn and q.device.type != "cpu":
+            return F.scaled_dot_product_attention(q, k, v)
+        return self.softmax((q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)) @ v
+
+
+class StripeAttention(nn.Module):
+    """Multi-head attention inside the stripes of one orientation, with LePE (eq. 5): softmax(qk^T / sqrt(d)) v +
+    DWConv(v).
+
+    LePE convolves the values of each stripe on its own, so its zero padding lies at the stripe borders. Where the
+    stripe is one token wide, six of its nine taps never see a value; they stay for the sake of published weights.
+    """
+
+    def __init__(self, dim: int, *, heads: int, orientation: Orientation, stripe_width: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.orientation: Orientation = orientation
+        self.stripe_width = stripe_width
+        self.attend = Attend()
+        self.lepe = nn.Conv2d(dim, dim, 3, padding=1, groups=dim)
+
+    def forward(self, qkv: Float[Tensor, "b h w three c"]) -> Float[Tensor, "b h w c"]:
+        """Attend inside each stripe of the projected map (B, H, W, 3, C)."""
+        size = qkv.shape[1], qkv.shape[2]
+        h, w = window_size(self.orientation, self.stripe_width, size)
+        top, bottom = centred_padding(size[0], h)
+        left, right = centred_padding(size[1], w)
+        if top + bottom + left + right:
+            qkv = F.pad(qkv, (0, 0, 0, 0, left, right, top, bottom))
+        rows, cols = qkv.shape[1] // h, qkv.shape[2] // w
+        pattern = "b (rows h) (cols w) three (k d) -> three (b rows cols) k (h w) d"
+        q, k, v = rearrange(qkv, pattern, h=h, w=w, k=self.heads)
+        z = self.attend(q, k, v)
+        position = self.lepe(rearrange(v, "n k (h w) d -> n (k d) h w", h=h))
+        z = z + rearrange(position, "n (k d) h w -> n k (h w) d", k=self.heads)
+        z = rearrange(z, "(b rows cols) k (h w) d -> b (rows h) (cols w) (k d)", rows=rows, cols=cols, h=h)
+        return z[:, top : top + size[0], left : left + size[1]]
+
+
+class CrossShapedWindowAttention(nn.Module):
+    """Half of the heads attend along vertical stripes, the other half along horizontal ones, in parallel (eq. 2).
+
+    With ``whole=True`` (the last stage) all heads attend over the whole map instead.
+    """
+
+    def __init__(self, dim: int, *, heads: int, stripe_width: int, qkv_bias: bool = True, whole: bool = False) -> None:
+        super().__init__()
+        orientations: tuple[Orientation, ...] = ("whole",) if whole else ("vertical", "horizontal")
+        share = len(orientations)
+        if dim % heads or heads % share:
+            raise ValueError(f"heads: {heads} heads do not split {dim} channels over {share} stripe orientations")
+        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
+        self.branches = nn.ModuleList(
+            StripeAttention(dim // share, heads=heads // share, orientation=o, stripe_width=stripe_width)
+            for o in orientations
+        )
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x: Float[Tensor, "b h w c"]) -> Float[Tensor, "b h w c"]:
+        """Mix the tokens of a map along the cross through each of them."""
+        qkv = rearrange(
+            self.qkv(x), "b h w (three branch c) -> branch b h w three c", three=3, branch=len(self.branches)
+        )
+        return self.proj(torch.cat([branch(part) for branch, part in zip(self.branches, qkv, strict=True)], dim=-1))

@@ -1,0 +1,1 @@
+"""Data: real image sets, puzzles that isolate one idea, and batched transforms."""

@@ -1,0 +1,1 @@
+"""Named, seeded comparisons of variants, one module a lab; they return data and draw nothing."""

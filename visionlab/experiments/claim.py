@@ -1,0 +1,83 @@
+"""Claims: statements of a paper bound to an experiment, and the rule by which evidence decides."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from visionlab.experiments.result import Result
+from visionlab.measure.intervals import Interval, difference, interval
+
+__all__ = ["Claim", "Verdict"]
+
+Status = Literal["shown", "not shown", "contradicted"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a result says of a claim: the status, and the difference in the claimed direction with its 95 % interval."""
+
+    claim: Claim
+    status: Status
+    difference: Interval
+    method: Interval
+    rival: Interval
+
+    def __str__(self) -> str:
+        return f"{self.claim.statement}: {self.status} ({self.difference})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """The statement that ``method`` beats ``rival`` in ``metric`` by at least ``margin``.
+
+    Args:
+        name: short and unique within its experiment.
+        statement: the claim in one sentence.
+        source: where the paper states it.
+        metric: the metric compared.
+        method: the variant that should win.
+        rival: the variant it is compared with.
+        margin: least mean difference, in units of the metric.
+        higher_is_better: direction of the metric.
+        exact: the metric is computed, not estimated: one run decides, without an interval.
+        remark: at which scale the claim should show, and why it may not here.
+    """
+
+    name: str
+    statement: str
+    source: str
+    metric: str
+    method: str
+    rival: str
+    margin: float
+    higher_is_better: bool = True
+    exact: bool = False
+    remark: str = ""
+
+    def terms(self) -> dict[str, object]:
+        """Return what decides a verdict, without the wording."""
+        return {key: value for key, value in vars(self).items() if key not in ("statement", "source", "remark")}
+
+    def judge(self, result: Result) -> Verdict:
+        """Decide from a result.
+
+        *shown*: the mean difference reaches the margin and its interval lies above zero. *contradicted*: the interval
+        lies below zero. *not shown*: everything else, so also a tie at the ceiling and a single seed.
+
+        Raises:
+            KeyError: if the result lacks a variant or the metric.
+        """
+        sign = 1.0 if self.higher_is_better else -1.0
+        method = {seed: sign * value for seed, value in result.values(self.method, self.metric).items()}
+        rival = {seed: sign * value for seed, value in result.values(self.rival, self.metric).items()}
+        gap = difference(method, rival)
+        if self.exact:
+            gap = Interval(gap.mean, gap.mean, gap.mean, gap.seeds)
+        status: Status = "not shown"
+        if gap.mean >= self.margin and gap.low > 0:
+            status = "shown"
+        elif gap.high < 0:
+            status = "contradicted"
+        plain = (interval(list(result.values(variant, self.metric).values())) for variant in (self.method, self.rival))
+        return Verdict(self, status, gap, *plain)

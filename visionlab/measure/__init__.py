@@ -1,0 +1,1 @@
+"""Measurement: cost, reach, intervals over seeds."""

@@ -1,0 +1,69 @@
+"""Means over seeds with their 95 % intervals, and differences of two variants, paired where they share seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+__all__ = ["Interval", "difference", "interval"]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with its two-sided interval (Student's t) over ``seeds`` values; one value gives an infinite interval."""
+
+    mean: float
+    low: float
+    high: float
+    seeds: int
+
+    def __str__(self) -> str:
+        if self.seeds == 1:
+            return f"{self.mean:.1f} (one seed)"
+        return f"{self.mean:.1f} [{self.low:.1f}, {self.high:.1f}]"
+
+
+def interval(values: Sequence[float], level: float = 0.95) -> Interval:
+    """Return the mean of ``values`` and its interval.
+
+    Raises:
+        ValueError: if there is no value, or one is not finite.
+    """
+    data = np.asarray(values, dtype=float)
+    if data.size == 0 or not np.isfinite(data).all():
+        raise ValueError(f"values: expected finite numbers, got {list(values)}")
+    spread = float(data.std(ddof=1)) / math.sqrt(data.size) if data.size > 1 else math.inf
+    return _around(float(data.mean()), spread, data.size - 1, level, data.size)
+
+
+def difference(a: Mapping[int, float], b: Mapping[int, float], level: float = 0.95) -> Interval:
+    """Return the interval of the mean of ``a - b``, each a value by seed.
+
+    Paired over the seeds that both hold (with a seed, variants share data); Welch's interval where they share none.
+
+    Raises:
+        ValueError: if either is empty.
+    """
+    if not a or not b:
+        raise ValueError("a, b: expected a value for at least one seed each")
+    shared = sorted(set(a) & set(b))
+    if shared:
+        return interval([a[seed] - b[seed] for seed in shared], level)
+    one, two = np.array(list(a.values())), np.array(list(b.values()))
+    mean = float(one.mean() - two.mean())
+    if min(one.size, two.size) < 2:
+        return Interval(mean, -math.inf, math.inf, 1)
+    parts = one.var(ddof=1) / one.size, two.var(ddof=1) / two.size
+    spread = math.sqrt(sum(parts))
+    freedom = sum(parts) ** 2 / max(parts[0] ** 2 / (one.size - 1) + parts[1] ** 2 / (two.size - 1), 1e-300)
+    return _around(mean, spread, freedom, level, min(one.size, two.size))
+
+
+def _around(mean: float, spread: float, freedom: float, level: float, seeds: int) -> Interval:
+    reach = math.inf if math.isinf(spread) else spread * float(stats.t.ppf((1 + level) / 2, max(freedom, 1e-9)))
+    reach = 0.0 if spread == 0 else reach
+    return Interval(mean, mean - reach, mean + reach, seeds)

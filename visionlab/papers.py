@@ -1,0 +1,63 @@
+"""The one table of the papers: where each one's code, lab, app and experiments are.
+
+It names things by strings, which are resolved when they are asked for; the README's table, the command line and the
+contract tests are made from it. A new paper adds a row here and files of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["PAPERS", "Paper"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paper:
+    """One paper.
+
+    Args:
+        key: short name, the prefix of its files and experiments.
+        title: of the paper.
+        authors: first author and year.
+        arxiv: identifier.
+        teaches: what its lab lets the reader find out, in one sentence.
+        front: the module that reads as the paper.
+        lab: notebook in ``labs/`` without suffix.
+        app: program in ``apps/`` without suffix.
+        experiments: names in `visionlab.experiments`.
+        models: networks registered with timm.
+    """
+
+    key: str
+    title: str
+    authors: str
+    arxiv: str
+    teaches: str
+    front: str
+    lab: str
+    app: str
+    experiments: tuple[str, ...]
+    models: tuple[str, ...] = ()
+
+
+PAPERS = (
+    Paper(
+        key="cswin",
+        title="CSWin Transformer: A General Vision Transformer Backbone with Cross-Shaped Windows",
+        authors="Dong et al., 2021",
+        arxiv="2107.00652",
+        teaches="why two crossing stripes see the whole image in two blocks, at the price of small windows",
+        front="visionlab.backbones.cswin",
+        lab="03_cswin",
+        app="stripes_explorer",
+        experiments=("cswin/reach", "cswin/same-colour", "cswin/eurosat"),
+        models=(
+            "cswin_tiny_224",
+            "cswin_small_224",
+            "cswin_base_224",
+            "cswin_large_224",
+            "cswin_base_384",
+            "cswin_large_384",
+        ),
+    ),
+)

@@ -1,0 +1,92 @@
+"""A network with all it needs to look at an ordinary image: its size, its normalisation, the names of its classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+__all__ = ["Predictor"]
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """Takes images in [0, 1] of any size, returns named scores.
+
+    Args:
+        model: takes normalised images (B, 3, size, size), returns logits (B, classes).
+        classes: a name for each output.
+        size: side in pixels that images are resized to (shorter side, then the centre).
+        mean: of each channel, subtracted.
+        std: of each channel, divided by.
+    """
+
+    model: nn.Module
+    classes: tuple[str, ...]
+    size: int
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+
+    def prepare(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 s s"]:
+        """Resize, crop and normalise images (B, 3, H, W) in [0, 1]; a single (3, H, W) is taken as a batch of one.
+
+        Raises:
+            ValueError: if the shape or the range is another.
+        """
+        images = images[None] if images.ndim == 3 else images
+        if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
+            raise ValueError(f"images: expected (B, 3, H, W) or (3, H, W), got shape {tuple(images.shape)}")
+        low, high = images.min().item(), images.max().item()
+        if not (low >= -1e-4 and high <= 1 + 1e-4):
+            raise ValueError(f"images: expected values in [0, 1], got [{low:.3g}, {high:.3g}]")
+        parameter = next(self.model.parameters())
+        images = images.to(parameter)
+        if images.shape[2:] != (self.size, self.size):
+            scale = self.size / min(images.shape[2:])
+            side = [max(self.size, round(s * scale)) for s in images.shape[2:]]
+            images = F.interpolate(images, size=side, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
+            top, left = ((s - self.size) // 2 for s in side)
+            images = images[:, :, top : top + self.size, left : left + self.size]
+        mean, std = (
+            torch.tensor(v, dtype=images.dtype, device=images.device).view(1, 3, 1, 1) for v in (self.mean, self.std)
+        )
+        return (images - mean) / std
+
+    @torch.no_grad()
+    def probabilities(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
+        """Return the probability of each class, (B, classes)."""
+        return self.model(self.prepare(images)).softmax(dim=-1)
+
+    def __call__(self, images: Float[Tensor, "b 3 h w"], top: int = 5) -> list[dict[str, float]]:
+        """Return the ``top`` classes of each image with their probabilities, best first."""
+        values, indices = self.probabilities(images).topk(min(top, len(self.classes)))
+        return [
+            {self.classes[i]: float(v) for i, v in zip(index, value, strict=True)}
+            for index, value in zip(indices.tolist(), values.tolist(), strict=True)
+        ]
+
+    @classmethod
+    def from_timm(
+        cls, name: str, *, classes: Sequence[str], checkpoint: str | Path | None = None, **kwargs: Any
+    ) -> Predictor:
+        """Build a registered network with the size and normalisation of its timm configuration.
+
+        Args:
+            name: as in ``timm.create_model``.
+            classes: a name for each output.
+            checkpoint: a file of weights, ours or published.
+            kwargs: passed to the network.
+        """
+        import timm
+
+        model = timm.create_model(
+            name, num_classes=len(classes), checkpoint_path=str(checkpoint) if checkpoint else "", **kwargs
+        ).eval()
+        cfg = model.pretrained_cfg
+        return cls(model, tuple(classes), cfg["input_size"][-1], tuple(cfg["mean"]), tuple(cfg["std"]))

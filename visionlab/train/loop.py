@@ -1,0 +1,261 @@
+"""The training loop: plain PyTorch on Lightning Fabric, so that it runs on a CPU, a GPU, several, or several machines.
+
+Everything random in it is a function of (seed, step), so a checkpoint holds the step, the weights and the optimiser,
+and a run that was killed at any moment ends, once resumed, with the same numbers as one that never was.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from visionlab.train import checkpoint as checkpoints
+from visionlab.train.randomness import generator, mix
+from visionlab.train.schedule import cosine_with_warmup
+from visionlab.train.stream import Batch, Stream
+
+__all__ = ["Fit", "Hook", "Recipe", "fit", "start"]
+
+Precision = Literal["32-true", "bf16-mixed", "64-true"]
+Loss = Callable[[nn.Module, Batch], tuple[Tensor, dict[str, Tensor]]]
+Hook = Callable[[int, int, dict[str, float]], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a network is trained, with AdamW.
+
+    Args:
+        steps: optimiser steps.
+        batch: samples in one step, over all processes and accumulated parts together.
+        learning_rate: the peak of the schedule.
+        weight_decay: decay of matrices and kernels; vectors (biases, norms) have none.
+        warmup: steps of linear warm-up.
+        floor: learning rate of the last step.
+        betas: AdamW's averages.
+        clip_norm: largest norm of the gradient, or None.
+        ema: decay of the moving average of the weights, or None; the average is what `fit` returns.
+        precision: of Fabric.
+        accumulate: parts a step's batch is worked through in, to save memory.
+    """
+
+    steps: int
+    batch: int
+    learning_rate: float
+    weight_decay: float = 0.05
+    warmup: int = 0
+    floor: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.999)
+    clip_norm: float | None = 1.0
+    ema: float | None = None
+    precision: Precision = "32-true"
+    accumulate: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "accumulate"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected a whole number >= 1, got {getattr(self, name)}")
+        if self.batch % self.accumulate:
+            raise ValueError(f"accumulate: {self.accumulate} parts do not divide a batch of {self.batch}")
+
+
+@dataclass
+class Fit:
+    """What a training run gives: the network (its average where the recipe keeps one), the logged values, seconds."""
+
+    model: nn.Module
+    history: list[dict[str, float]] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def start(precision: Precision = "32-true", device: str = "auto") -> Fabric:
+    """Set up this process: one device, or under ``torchrun`` its share of all processes (gloo or nccl)."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return Fabric(accelerator=device, devices=1, precision=precision)
+    local = int(os.environ["LOCAL_WORLD_SIZE"])
+    nodes = int(os.environ["WORLD_SIZE"]) // local
+    fabric = Fabric(accelerator=device, devices=local, num_nodes=nodes, strategy="ddp", precision=precision)
+    fabric.launch()
+    return fabric
+
+
+def fit(
+    model: nn.Module,
+    stream: Stream,
+    loss: Loss,
+    recipe: Recipe,
+    *,
+    seed: int,
+    fabric: Fabric | None = None,
+    augment: Callable[[Batch, torch.Generator], Batch] | None = None,
+    hook: Hook | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    save_every: int = 100,
+) -> Fit:
+    """Train a network in place.
+
+    Args:
+        model: the network; it is moved to the device.
+        stream: its data.
+        loss: ``loss(model, batch) -> (scalar mean over the batch, named parts to log)``.
+        recipe: steps, batch, learning rate and the rest.
+        seed: of data, dropout and augmentation; weights are the caller's.
+        fabric: of `start`; by default one for the recipe's precision.
+        augment: changes a batch on the device.
+        hook: called as ``hook(step, steps, values)`` about 200 times a run, and at its end.
+        checkpoint: a file to resume from if it exists, and to save to every ``save_every`` steps.
+        save_every: steps between saves.
+
+    Raises:
+        ValueError: if the batch cannot be split over processes and parts, or the checkpoint is of another run.
+        FloatingPointError: if the loss is no longer finite.
+    """
+    fabric = fabric or start(recipe.precision)
+    if recipe.batch % (recipe.accumulate * fabric.world_size):
+        raise ValueError(
+            f"batch: {recipe.batch} do not split over {fabric.world_size} processes x {recipe.accumulate} parts"
+        )
+    run = _Run(model, recipe, seed, fabric)
+    if checkpoint is not None and Path(checkpoint).exists():
+        run.restore(checkpoint)
+    began = time.perf_counter() - run.seconds
+    log_every = max(1, recipe.steps // 200)
+    devices = [fabric.device] if fabric.device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        batches = stream.batches(
+            run.step,
+            seed=seed,
+            batch=recipe.batch,
+            rank=fabric.global_rank,
+            world=fabric.world_size,
+            device=fabric.device,
+        )
+        for step in range(run.step, recipe.steps):
+            # Dropout and drop path draw from the global generators: seeding them per step leaves nothing to save.
+            torch.manual_seed(mix(seed, step, fabric.global_rank))
+            batch: Batch = fabric.to_device(next(batches))
+            if augment is not None:
+                batch = augment(batch, generator(seed, step, fabric.global_rank, 1, device=fabric.device))
+            values = run.update(step, batch, loss)
+            if step % log_every == 0 or step == recipe.steps - 1:
+                run.log(step, values, hook)
+            run.step, run.seconds = step + 1, time.perf_counter() - began
+            if checkpoint is not None and (run.step % save_every == 0 or run.step == recipe.steps):
+                run.save(checkpoint)
+    return Fit(run.average.module if run.average is not None else model, run.history, run.seconds)
+
+
+class _Run:
+    """Weights, optimiser, average and history of one run: all that a checkpoint holds."""
+
+    def __init__(self, model: nn.Module, recipe: Recipe, seed: int, fabric: Fabric) -> None:
+        self.recipe, self.fabric, self.model = recipe, fabric, model
+        model.train()
+        optimiser = torch.optim.AdamW(_parameter_groups(model, recipe.weight_decay), lr=0.0, betas=recipe.betas)
+        self.wrapped, self.optimiser = fabric.setup(model, optimiser)
+        ema = recipe.ema
+        self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema), use_buffers=True) if ema else None
+        self.history: list[dict[str, float]] = []
+        self.step, self.seconds = 0, 0.0
+        shapes = {name: list(parameter.shape) for name, parameter in model.named_parameters()}
+        self.identity = {"seed": seed, "recipe": _plain(asdict(recipe)), "parameters": shapes}
+
+    def update(self, step: int, batch: Batch, loss: Loss) -> dict[str, Tensor]:
+        """Take one optimiser step and return its named values, averaged over the parts."""
+        recipe = self.recipe
+        rate = cosine_with_warmup(
+            step, steps=recipe.steps, warmup=recipe.warmup, peak=recipe.learning_rate, floor=recipe.floor
+        )
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        total: dict[str, Tensor] = {}
+        for i, part in enumerate(_parts(batch, recipe.accumulate)):
+            with self.fabric.no_backward_sync(self.wrapped, enabled=i < recipe.accumulate - 1):
+                value, named = loss(self.wrapped, part)
+                self.fabric.backward(value / recipe.accumulate)
+            for name, tensor in {"loss": value, **named}.items():
+                total[name] = total.get(name, 0.0) + tensor.detach() / recipe.accumulate
+        if recipe.clip_norm is not None:
+            self.fabric.clip_gradients(self.wrapped, self.optimiser, max_norm=recipe.clip_norm)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+        return total
+
+    def log(self, step: int, values: dict[str, Tensor], hook: Hook | None) -> None:
+        """Average the values over processes, keep them, and tell the hook."""
+        row = {
+            name: float(cast(Tensor, self.fabric.all_reduce(tensor, reduce_op="mean")))
+            for name, tensor in values.items()
+        }
+        if not math.isfinite(row["loss"]):
+            raise FloatingPointError(f"loss: {row['loss']} at step {step}; lower the learning rate or the precision")
+        self.history.append({"step": float(step + 1), **row})
+        if hook is not None and self.fabric.is_global_zero:
+            hook(step + 1, self.recipe.steps, row)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the checkpoint (the first process does)."""
+        if self.fabric.is_global_zero:
+            state = {
+                "identity": self.identity,
+                "step": self.step,
+                "seconds": self.seconds,
+                "history": self.history,
+                "model": self.model.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+                "average": self.average.state_dict() if self.average is not None else None,
+            }
+            checkpoints.save(path, state)
+        self.fabric.barrier()
+
+    def restore(self, path: str | os.PathLike[str]) -> None:
+        """Go on from a checkpoint of the same run."""
+        state = checkpoints.read(path)
+        try:
+            theirs = state["identity"]
+            if theirs != self.identity:
+                keys = [key for key in self.identity if theirs.get(key) != self.identity[key]]
+                there, here = ({key: of.get(key) for key in keys} for of in (theirs, self.identity))
+                raise checkpoints.CheckpointError(
+                    f"{path} is of another run; delete it, or name another file. There: {there}; here: {here}"
+                )
+            self.model.load_state_dict(state["model"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            if self.average is not None:
+                self.average.load_state_dict(state["average"])
+            self.history = list(state["history"])
+            self.step, self.seconds = int(state["step"]), float(state["seconds"])
+        except KeyError as error:
+            raise checkpoints.CheckpointError(f"{path} is no checkpoint of a training run: it lacks {error}") from error
+
+
+def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
+def _parts(batch: Batch, parts: int) -> Iterator[Batch]:
+    return zip(*(tensor.chunk(parts) for tensor in batch), strict=True)
+
+
+def _plain(value: Any) -> Any:
+    return (
+        {k: _plain(v) for k, v in value.items()}
+        if isinstance(value, dict)
+        else (list(value) if isinstance(value, tuple) else value)
+    )
