@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["PAPERS", "Paper"]
+__all__ = ["PAPERS", "Paper", "table"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,3 +61,19 @@ PAPERS = (
         ),
     ),
 )
+
+
+def table() -> str:
+    """Return the table of labs that stands in the README (a test holds the two equal)."""
+    lines = ["| lab | paper | what you find out | app | code |", "|---|---|---|---|---|"]
+    for paper in PAPERS:
+        title, _, _ = paper.title.partition(":")
+        cells = (
+            f"[`{paper.lab}`](labs/{paper.lab}.ipynb)",
+            f"{title} ({paper.authors}, [{paper.arxiv}](https://arxiv.org/abs/{paper.arxiv}))",
+            paper.teaches,
+            f"[`{paper.app}`](apps/{paper.app}.py)",
+            f"[`{paper.front}`]({paper.front.replace('.', '/')}.py)",
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)

@@ -53,9 +53,11 @@ class Predictor:
             images = F.interpolate(images, size=side, mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
             top, left = ((s - self.size) // 2 for s in side)
             images = images[:, :, top : top + self.size, left : left + self.size]
-        mean, std = (
-            torch.tensor(v, dtype=images.dtype, device=images.device).view(1, 3, 1, 1) for v in (self.mean, self.std)
-        )
+        return self.normalise(images)
+
+    def normalise(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+        """Subtract the mean and divide by the deviation of each channel; images in [0, 1] keep their size."""
+        mean, std = (images.new_tensor(values).view(1, 3, 1, 1) for values in (self.mean, self.std))
         return (images - mean) / std
 
     @torch.no_grad()

@@ -152,7 +152,8 @@ class CSWinTransformer(nn.Module):
         self.num_classes = num_classes
         self.global_pool = global_pool
         self.stem = Stem(in_chans, dim)
-        rates = torch.linspace(0, drop_path_rate, sum(depths)).tolist()
+        last = max(1, sum(depths) - 1)
+        rates = [drop_path_rate * i / last for i in range(sum(depths))]
         stages: list[CSWinStage] = []
         self.feature_info: list[dict[str, Any]] = []
         for i, side in enumerate(_map_sides(img_size)):

@@ -93,9 +93,9 @@ STRIPES = Exercise(
     hints=(
         "Split both axes: a map of (B, H, W, C) is also (B, rows, height, columns, width, C). Which of these six axes"
         " belong to one window?",
-        "A window's tokens must be neighbours in memory before they can be flattened: move `height` and `width` next to"
-        " each other with `permute(0, 1, 3, 2, 4, 5)`, then `reshape(-1, height * width, C)`. The same permutation undoes"
-        " itself.",
+        "A window's tokens must be neighbours in memory before they are flattened: bring `height` and `width` next to"
+        " each other with `permute(0, 1, 3, 2, 4, 5)`, then `reshape(-1, height * width, C)`; the same permutation"
+        " undoes itself.",
         SOLUTION,
     ),
     wrong_answers=(
@@ -112,8 +112,8 @@ STRIPES = Exercise(
             "the four windows of two maps come from maps [0, 1, 0, 1]",
         ),
         (
-            _TO
-            + "def from_stripes(windows, size, height, width):\n    return windows.reshape(-1, *size, windows.shape[-1])\n",
+            _TO + "def from_stripes(windows, size, height, width):\n"
+            "    return windows.reshape(-1, *size, windows.shape[-1])\n",
             "tokens come back in another place",
         ),
         (

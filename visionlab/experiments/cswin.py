@@ -32,8 +32,9 @@ from visionlab.measure.reach import reach
 from visionlab.train.loop import Recipe, fit, start
 from visionlab.train.randomness import generator, seeded
 from visionlab.train.stream import Batch, Fresh, Shuffled
+from visionlab.weights import Card
 
-__all__ = ["EXPERIMENTS"]
+__all__ = ["EXPERIMENTS", "WEIGHTS"]
 
 
 # --- Reach: section 4.4 and figure 1; exact, no training -------------------------------------------------------------
@@ -247,6 +248,10 @@ SAME_COLOUR = Experiment(
 
 # --- EuroSAT: a small network on real images; its weights ship with the package ---------------------------------------
 
+EUROSAT_CLASSES = (
+    "AnnualCrop", "Forest", "HerbaceousVegetation", "Highway", "Industrial",
+    "Pasture", "PermanentCrop", "Residential", "River", "SeaLake",
+)  # fmt: skip
 NANO: dict[str, Any] = {
     "img_size": 64,
     "dim": 24,
@@ -325,6 +330,24 @@ EUROSAT = Experiment(
     },
     data=("eurosat_mini", "eurosat"),
     defined_by=(classify_loss, accuracy, images_of, dihedral),
+)
+
+WEIGHTS = (
+    Card(
+        name="cswin_nano_eurosat",
+        network="visionlab.backbones.cswin:CSWinTransformer",
+        kwargs=NANO | {"num_classes": 10},
+        classes=EUROSAT_CLASSES,
+        size=64,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        experiment="cswin/eurosat",
+        preset="long",
+        variant="cswin",
+        data="eurosat_mini",
+        seed=0,
+        licence="MIT, as its data, EuroSAT (contains modified Copernicus Sentinel data)",
+    ),
 )
 
 EXPERIMENTS = (REACH, SAME_COLOUR, EUROSAT)

@@ -14,10 +14,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from visionlab.backbones.cswin import CSWinStage, CSWinTransformer
-from visionlab.backbones.cswin_attention import StripeAttention, stripe_indices
+from visionlab.backbones.cswin_attention import CrossShapedWindowAttention, StripeAttention, stripe_indices
+from visionlab.backbones.cswin_variants import FlatTransformer
 from visionlab.watch import watch
 
-__all__ = ["HeadGroup", "StageView", "StripeProbe"]
+__all__ = ["Field", "HeadGroup", "StageView", "StripeProbe", "block_names", "receptive_field"]
 
 NAMES = {"vertical": "vertical stripe", "horizontal": "horizontal stripe", "whole": "whole map"}
 
@@ -39,8 +40,9 @@ class HeadGroup:
 
 @dataclass(frozen=True)
 class StageView:
-    """What one stage answers to a query: its token (row, column), its head groups, and a line that says it."""
+    """What one stage answers to a query: its title, its token (row, column), its head groups, a line that says it."""
 
+    title: str
     token: tuple[int, int]
     groups: tuple[HeadGroup, ...]
     text: str
@@ -58,32 +60,38 @@ class StripeProbe:
     """The attention of one image, ready to be asked about any of its pixels.
 
     Args:
-        model: a CSWin classifier, of any weights.
+        model: a CSWin classifier (the last block of each stage answers) or a flat network of cross-shaped blocks (each
+            block answers), of any weights.
         image: normalised, (1, 3, H, W) or (3, H, W), of any size.
 
     Raises:
-        ValueError: if the image holds more than one, or the model is none of CSWin.
+        ValueError: if there is not exactly one image, or the model has no cross-shaped attention.
     """
 
-    def __init__(self, model: CSWinTransformer, image: Float[Tensor, "*b 3 h w"]) -> None:
+    def __init__(self, model: CSWinTransformer | FlatTransformer, image: Float[Tensor, "*b 3 h w"]) -> None:
         image = image[None] if image.ndim == 3 else image
         if image.ndim != 4 or len(image) != 1:
             raise ValueError(f"image: expected one image (1, 3, H, W), got shape {tuple(image.shape)}")
-        if not isinstance(model, CSWinTransformer):
-            raise ValueError(f"model: expected a CSWinTransformer, got {type(model).__name__}")
         self.size = (image.shape[2], image.shape[3])
-        stages = [cast(CSWinStage, stage) for stage in model.stages]
-        last = [f"stages.{s}.blocks.{len(stage.blocks) - 1}.attention" for s, stage in enumerate(stages)]
+        names = _answering(model)
         model.eval()
-        with torch.no_grad(), watch(model, *(f"{name}.branches.*.attend.softmax" for name in last)) as seen:
-            maps = model.forward_intermediates(image, intermediates_only=True)
-        self.map_sizes = [(y.shape[2], y.shape[3]) for y in maps]
+        with (
+            torch.no_grad(),
+            watch(
+                model, *(f"{name}.qkv" for name in names), *(f"{name}.branches.*.attend.softmax" for name in names)
+            ) as seen,
+        ):
+            model(image)
+        self.map_sizes = [(seen[f"{name}.qkv"].shape[1], seen[f"{name}.qkv"].shape[2]) for name in names]
+        self.titles = [
+            ("stage" if isinstance(model, CSWinTransformer) else "block") + f" {i + 1}" for i in range(len(names))
+        ]
         self._stages = [
             [
                 self._branch(branch, size, seen[f"{name}.branches.{b}.attend.softmax"])
                 for b, branch in enumerate(model.get_submodule(f"{name}.branches").children())
             ]
-            for name, size in zip(last, self.map_sizes, strict=True)
+            for name, size in zip(names, self.map_sizes, strict=True)
         ]
 
     @staticmethod
@@ -106,7 +114,7 @@ class StripeProbe:
     def _view(self, stage: int, y: int, x: int) -> StageView:
         row, column = self.token(stage, y, x)
         groups = tuple(self._group(branch, self.map_sizes[stage], row, column) for branch in self._stages[stage])
-        return StageView((row, column), groups, self._text(stage, (row, column), groups))
+        return StageView(self.titles[stage], (row, column), groups, self._text(stage, (row, column), groups))
 
     @staticmethod
     def _group(branch: _Branch, size: tuple[int, int], row: int, column: int) -> HeadGroup:
@@ -130,4 +138,64 @@ class StripeProbe:
             }[group.name]
             top = np.unravel_index(int(group.weights.argmax()), group.weights.shape)
             parts.append(f"{group.name} {extent} ({count} tokens, most at ({top[0]}, {top[1]}))")
-        return f"stage {stage + 1}, {h}x{w} tokens: token ({token[0]}, {token[1]}) sees " + " and ".join(parts)
+        return f"{self.titles[stage]}, {h}x{w} tokens: token ({token[0]}, {token[1]}) sees " + " and ".join(parts)
+
+
+def _answering(model: nn.Module) -> list[str]:
+    """Name the attentions that answer: of the last block of each stage, or of each block of a flat network."""
+    if isinstance(model, CSWinTransformer):
+        depths = [len(cast(CSWinStage, stage).blocks) for stage in model.stages]
+        return [f"stages.{s}.blocks.{depth - 1}.attention" for s, depth in enumerate(depths)]
+    if isinstance(model, FlatTransformer) and isinstance(model.blocks[0].attention, CrossShapedWindowAttention):
+        return [f"blocks.{i}.attention" for i in range(len(model.blocks))]
+    raise ValueError(f"model: expected a network with cross-shaped attention, got {type(model).__name__}")
+
+
+@dataclass(frozen=True)
+class Field:
+    """What can influence a token after some block: the gradient of the token by each token of the stem, largest = 1.
+
+    Args:
+        name: "stage 2, block 1".
+        strength: (h, w) of the stem's map; exactly zero where nothing gets through.
+    """
+
+    name: str
+    strength: np.ndarray
+
+    def share(self, above: float = 0.0) -> float:
+        """Return the part of the image that influences the token more than ``above``, in percent."""
+        return 100 * float((self.strength > above).mean())
+
+
+def block_names(model: CSWinTransformer) -> list[str]:
+    """Name the blocks in order: "stage 1, block 1", …"""
+    depths = [len(cast(CSWinStage, stage).blocks) for stage in model.stages]
+    return [f"stage {s + 1}, block {b + 1}" for s, depth in enumerate(depths) for b in range(depth)]
+
+
+def receptive_field(model: CSWinTransformer, image: Float[Tensor, "1 3 h w"], y: int, x: int, depth: int) -> Field:
+    """Return how strongly each part of an image acts on the token under pixel (y, x) after the first ``depth`` blocks.
+
+    Raises:
+        ValueError: if the pixel lies outside the image or the network has not as many blocks.
+    """
+    (height, width), names = image.shape[2:], block_names(model)
+    if not (0 <= y < height and 0 <= x < width):
+        raise ValueError(f"y, x: expected a pixel of a {height}x{width} image, got ({y}, {x})")
+    if not 1 <= depth <= len(names):
+        raise ValueError(f"depth: expected 1 to {len(names)} blocks, got {depth}")
+    model.eval()
+    with torch.enable_grad():
+        stem = model.stem(image).detach().requires_grad_()
+        tokens, left = stem, depth
+        for stage in model.stages:
+            tokens = cast(CSWinStage, stage).merge(tokens)
+            for block in list(cast(CSWinStage, stage).blocks)[:left]:
+                tokens, left = block(tokens), left - 1
+            if left == 0:
+                break
+        h, w = tokens.shape[1:3]
+        token = tokens[0, y * h // height, x * w // width].sum()
+        gradient = torch.autograd.grad(token, stem)[0][0].abs().sum(dim=-1)
+    return Field(names[depth - 1], (gradient / gradient.max()).cpu().numpy())

@@ -126,6 +126,7 @@ class Experiment:
         device: str = "auto",
         hooks: Callable[[str, int], Hook | None] | None = None,
         folder: Path | None = None,
+        networks: bool = False,
     ) -> Result:
         """Run variants and seeds in turn.
 
@@ -137,6 +138,7 @@ class Experiment:
             device: "auto", "cpu", "cuda" or "mps".
             hooks: gives the training hook of (variant, seed), for a bar or a live curve.
             folder: where finished parts and checkpoints are kept, so that a run that was killed goes on where it was.
+            networks: give the trained networks of finished parts as well, from their checkpoints.
 
         Raises:
             ValueError: if a name is unknown or there is no seed.
@@ -153,11 +155,16 @@ class Experiment:
         result = Result(self.name, preset, data, self.hash(preset), environment=environment(device))
         for seed in seeds:
             for variant in chosen:
-                self._run_one(result, Job(variant, seed, settings, data, device), hooks, folder)
+                self._run_one(result, Job(variant, seed, settings, data, device), hooks, folder, networks)
         return result
 
     def _run_one(
-        self, result: Result, job: Job, hooks: Callable[[str, int], Hook | None] | None, folder: Path | None
+        self,
+        result: Result,
+        job: Job,
+        hooks: Callable[[str, int], Hook | None] | None,
+        folder: Path | None,
+        networks: bool,
     ) -> None:
         part = Result(self.name, result.preset, job.data, result.hash, environment=result.environment)
         key = f"{job.variant}/{job.seed}"
@@ -166,7 +173,7 @@ class Experiment:
             if folder
             else None
         )
-        if file is not None and file.exists():
+        if file is not None and file.exists() and not networks:
             part = Result.load(file)
         else:
             hook = hooks(job.variant, job.seed) if hooks else None
@@ -179,7 +186,6 @@ class Experiment:
                 result.networks[job.variant, job.seed] = outcome.network
             if file is not None:
                 part.save(file)
-                file.with_suffix(".pt").unlink(missing_ok=True)
         result.rows += part.rows
         for ours, theirs in (
             (result.curves, part.curves),

@@ -106,7 +106,7 @@ class Result:
         if self.arrays:
             blob = to_bytes({name: np.ascontiguousarray(array) for name, array in self.arrays.items()})
             write_whole(path.with_suffix(".safetensors"), lambda file: file.write(blob))
-        text = json.dumps(content, indent=1) + "\n"
+        text = json.dumps(content, separators=(",", ":")) + "\n"
         return write_whole(path, lambda file: file.write(text.encode()))
 
     @classmethod

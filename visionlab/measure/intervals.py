@@ -22,6 +22,8 @@ class Interval:
     seeds: int
 
     def __str__(self) -> str:
+        if self.low == self.high:
+            return f"{self.mean:.1f}"
         if self.seeds == 1:
             return f"{self.mean:.1f} (one seed)"
         return f"{self.mean:.1f} [{self.low:.1f}, {self.high:.1f}]"

@@ -37,6 +37,10 @@ def write_whole(path: str | os.PathLike[str], write: Callable[[IO[bytes]], objec
             write(file)
             file.flush()
             os.fsync(file.fileno())
+            # mkstemp makes files that only their owner can read; a result is as readable as any other file.
+            mask = os.umask(0)
+            os.umask(mask)
+            os.fchmod(file.fileno(), 0o666 & ~mask)
         Path(temporary).replace(path)
     except BaseException as error:
         with contextlib.suppress(OSError):

@@ -1,0 +1,231 @@
+"""JupyterLab and a browser for the tests that drive a page.
+
+Each test gets a :class:`LabPage`, an empty page of one shared browser on one shared server. At its end no request
+may have left this machine and no script may have failed.
+"""
+
+from __future__ import annotations
+
+import http.cookiejar
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+REPOSITORY = Path(__file__).parents[2]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-dev-shm-usage",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+THEMES = "@jupyterlab/apputils-extension:themes"
+PAGE_CONFIG = {"buildCheck": False, "buildAvailable": False}  # else dash's lab extension opens a modal dialog
+OVERRIDES = {
+    "@jupyterlab/apputils-extension:notification": {"fetchNews": "false"},
+    "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},  # outputs out of view are drawn too
+}
+
+ERROR = '.jp-RenderedText[data-mime-type="application/vnd.jupyter.stderr"]'
+FINISHED = f"""() => document.querySelector('{ERROR}') !== null
+    || [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].every(e => /[0-9]/.test(e.textContent))"""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.browser)
+
+
+@dataclass(frozen=True)
+class LabServer:
+    """A running JupyterLab: its address and the folder it serves."""
+
+    url: str
+    folder: Path
+
+    def request(self, method: str, path: str, body: Any = None) -> Any:
+        """Call the server's REST interface; what changes something must show the cookie of a page as well."""
+        cookies = http.cookiejar.CookieJar()
+        opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(cookies))
+        headers = {}
+        if method != "GET":
+            opener.open(f"{self.url}/lab", timeout=30).close()
+            headers = {"X-XSRFToken": next(cookie.value for cookie in cookies if cookie.name == "_xsrf")}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.url}/{path}", data, headers, method=method)
+        with opener.open(request, timeout=30) as response:
+            text = response.read()
+        return json.loads(text) if text else None
+
+    def end_sessions(self) -> None:
+        """Shut every kernel down: a live one would bring its old widgets back."""
+        for session in self.request("GET", "api/sessions"):
+            self.request("DELETE", f"api/sessions/{session['id']}")
+
+
+@pytest.fixture(scope="session")
+def lab_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabServer]:
+    home = tmp_path_factory.mktemp("jupyter")
+    folder = tmp_path_factory.mktemp("notebooks")
+    labconfig = home / "config" / "labconfig"
+    labconfig.mkdir(parents=True)
+    (labconfig / "page_config.json").write_text(json.dumps(PAGE_CONFIG))
+    settings = home / "app-settings"
+    settings.mkdir()
+    (settings / "overrides.json").write_text(json.dumps(OVERRIDES))
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [
+        *(sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}"),
+        *("--ServerApp.port_retries=0", "--IdentityProvider.token=", "--LabApp.news_url="),
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        "--LabApp.extension_manager=readonly",
+        f"--LabApp.app_settings_dir={settings}",
+        f"--ServerApp.root_dir={folder}",
+        "--allow-root",
+    ]
+    environment = {
+        **os.environ,
+        "JUPYTER_CONFIG_DIR": str(home / "config"),
+        "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
+        "IPYTHONDIR": str(home / "ipython"),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH", "")])),
+        "OMP_NUM_THREADS": "1",
+    }
+    log = home / "server.log"
+    with log.open("w") as sink:
+        process = subprocess.Popen(command, env=environment, stdout=sink, stderr=subprocess.STDOUT)
+    server = LabServer(f"http://127.0.0.1:{port}", folder)
+    try:
+        _wait_until_up(server, process, log)
+        yield server
+        server.end_sessions()
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def _wait_until_up(server: LabServer, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            server.request("GET", "api/status")
+            return
+        except OSError:
+            time.sleep(0.2)
+    pytest.fail(f"JupyterLab did not start:\n{log.read_text()[-4000:]}")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """The machine's own Chromium or Chrome, or the one that playwright has installed."""
+    with playwright_api.sync_playwright() as play:
+        own = Path(play.chromium.executable_path)
+        path = next(filter(None, map(shutil.which, BROWSERS)), None) or (str(own) if own.is_file() else None)
+        if path is None:
+            pytest.skip("no Chromium on this machine; `playwright install chromium` brings one")
+        browser = play.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@dataclass
+class LabPage:
+    """A browser page on JupyterLab, with what went wrong on it."""
+
+    server: LabServer
+    page: Any
+    foreign: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    def set_theme(self, name: str) -> None:
+        """Choose "JupyterLab Light" or "JupyterLab Dark" for the notebook opened next."""
+        body = {"raw": json.dumps({"theme": name})}
+        self.server.request("PUT", f"lab/api/settings/{urllib.parse.quote(THEMES)}", body)
+
+    def open_notebook(self, path: str | Path) -> None:
+        """Open a notebook, given relative to the served folder or as a file to be copied there."""
+        source = Path(path)
+        if source.is_absolute():
+            shutil.copy(source, self.server.folder / source.name)
+            source = Path(source.name)
+        self.page.goto(f"{self.server.url}/lab/tree/{urllib.parse.quote(source.as_posix())}?reset")
+        self.page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=90_000)
+        self._wait_idle(90_000)
+
+    def run_all(self, timeout: float = 120) -> None:
+        """Run every cell and wait until the kernel has finished; fails if a cell raised or warned."""
+        self.page.get_by_role("menuitem", name="Run", exact=True).click()
+        self.page.locator('[data-command="runmenu:run-all"]').click()
+        self.page.wait_for_function(FINISHED, timeout=1000 * timeout)
+        self._wait_idle(1000 * timeout)
+        failed = self.page.locator(ERROR)
+        assert failed.count() == 0, failed.first.inner_text()
+
+    def outputs(self) -> list[str]:
+        """Text of every output of every cell, in order."""
+        return self.page.locator(".jp-CodeCell .jp-OutputArea-output").all_inner_texts()
+
+    def run_cell(self, index: int) -> str:
+        """Run one code cell again and return the text that it gives."""
+        cell = self.page.locator(".jp-CodeCell").nth(index)
+        prompt = cell.locator(".jp-InputPrompt")
+        before = prompt.inner_text()
+        cell.locator(".jp-InputArea-editor").click()
+        self.page.keyboard.press("Control+Enter")
+        playwright_api.expect(prompt).not_to_have_text(before)
+        playwright_api.expect(prompt).not_to_contain_text("*")
+        return cell.locator(".jp-OutputArea-output").first.inner_text().strip()
+
+    def _wait_idle(self, timeout: float) -> None:
+        idle = self.page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
+        idle.first.wait_for(state="attached", timeout=timeout)
+
+    def _note_request(self, request: Any) -> None:
+        address = urllib.parse.urlsplit(request.url)
+        if address.scheme in ("http", "https", "ws", "wss") and address.hostname not in ("127.0.0.1", "localhost"):
+            self.foreign.append(request.url)
+
+    def _note_console(self, message: Any) -> None:
+        if message.type == "error":
+            self.errors.append(f"console: {message.text}")
+
+    def watch(self) -> None:
+        """Start to note requests to other hosts, console errors and scripts that fail."""
+        self.page.on("request", self._note_request)
+        self.page.on("websocket", self._note_request)
+        self.page.on("console", self._note_console)
+        self.page.on("pageerror", lambda error: self.errors.append(f"page: {error}"))
+
+
+@pytest.fixture
+def lab_page(lab_server: LabServer, chromium: Any) -> Iterator[LabPage]:
+    page = chromium.new_page(viewport={"width": 1280, "height": 2400})
+    lab = LabPage(lab_server, page)
+    lab.watch()
+    yield lab
+    page.close()
+    lab.set_theme("JupyterLab Light")
+    lab_server.end_sessions()
+    assert lab.foreign == [], "the page asked other hosts"
+    assert lab.errors == [], "scripts of the page failed"

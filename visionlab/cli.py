@@ -1,0 +1,269 @@
+"""The command line: ``visionlab list | run | show | weights | data | lab | app``."""
+
+from __future__ import annotations
+
+import runpy
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import platformdirs
+import tyro
+
+from visionlab.papers import PAPERS
+
+__all__ = ["main"]
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+
+
+def list_() -> None:
+    """List the papers with their labs, apps, experiments and networks."""
+    for paper in PAPERS:
+        print(f"{paper.title} ({paper.authors}, arXiv {paper.arxiv})")
+        print(f"  lab          labs/{paper.lab}.ipynb")
+        print(f"  app          apps/{paper.app}.py")
+        print(f"  code         {paper.front}")
+        print(f"  experiments  {', '.join(paper.experiments)}")
+        print(f"  networks     {', '.join(paper.models) or 'none'}")
+
+
+def run(
+    experiment: tyro.conf.Positional[str],
+    preset: str = "quick",
+    seeds: tuple[int, ...] = (0,),
+    variants: tuple[str, ...] = (),
+    data: str | None = None,
+    device: Device = "auto",
+    out: Path | None = None,
+    record: bool = False,
+) -> None:
+    """Run an experiment, with a bar; a run that was stopped goes on where it was when it is started again.
+
+    Args:
+        experiment: its name, see `visionlab list`; with --record also "all".
+        preset: quick, long, gpu or paper.
+        seeds: one run of each variant a seed.
+        variants: which variants; all of the preset by default.
+        data: which data; the experiment's first by default.
+        device: where to train.
+        out: a JSON file for the result.
+        record: run the `long` preset on the committed seeds and put the result into the package, saying what moved.
+    """
+    from visionlab.experiments.experiment import find, names
+
+    if record:
+        for name in names() if experiment == "all" else [experiment]:
+            _record(name, device)
+        return
+    chosen = find(experiment)
+    result = chosen.run(
+        preset, seeds=seeds, variants=variants or None, data=data, device=device, hooks=_bar, folder=_runs()
+    )
+    _print_result(result)
+    for claim in chosen.claims:
+        if {claim.method, claim.rival} <= set(result.variants):
+            print(claim.judge(result))
+    if out is not None:
+        print(f"written to {result.save(out)}")
+
+
+def show(what: tyro.conf.Positional[Literal["claims", "recorded"]] = "claims") -> None:
+    """Show the verdict on each claim, or the numbers of each recorded result.
+
+    Args:
+        what: claims or recorded.
+    """
+    from visionlab.experiments.experiment import find, names, recorded
+
+    for name in names():
+        experiment = find(name)
+        try:
+            result = recorded(name)
+        except FileNotFoundError:
+            print(f"{name}: not recorded yet")
+            continue
+        if what == "recorded":
+            print(f"{name}, preset {result.preset}, seeds {result.seeds}")
+            _print_result(result)
+        for claim in experiment.claims if what == "claims" else ():
+            verdict = claim.judge(result)
+            print(f"{name}  {verdict.status:13s} {verdict.difference!s:24s} {claim.statement} [{claim.source}]")
+
+
+def weights(
+    action: tyro.conf.Positional[Literal["list", "show", "train"]] = "list",
+    name: tyro.conf.Positional[str] = "",
+    device: Device = "auto",
+) -> None:
+    """List the weights that ship, show the card of one, or train one anew.
+
+    Args:
+        action: list, show or train.
+        name: of the weights.
+        device: where to train.
+    """
+    from visionlab import weights as shipped
+
+    if action == "list":
+        for each in shipped.names():
+            card = shipped.card(each)
+            print(f"{each}: {card.network.partition(':')[2]} trained on {card.data} ({card.metrics}); {card.licence}")
+    elif action == "show":
+        for key, value in vars(shipped.card(name)).items():
+            print(f"{key}: {value}")
+    else:
+        from visionlab.experiments import ship
+
+        card = ship.train(name, device=device, hooks=_bar, runs=_runs())
+        print(f"{name}: {card.metrics}, written to {shipped.folder()}")
+
+
+def data(name: tyro.conf.Positional[str] = "", split: str = "train", download: bool = False) -> None:
+    """List the known data sets, or look at one: its classes and how many images each has.
+
+    Args:
+        name: of a data set, or a folder of class folders; without it, all known names.
+        split: train, val or test.
+        download: fetch the data set if it is missing.
+    """
+    from visionlab.data import images
+
+    if not name:
+        print(f"data sets: {', '.join(images.NAMES)}; a folder of class folders works too")
+        print(f"they are kept in {images.data_root()} (change it with VISIONLAB_DATA)")
+        return
+    found = images.load(name, split, download=download)
+    print(f"{name}, {split}: {len(found)} images in {len(found.classes)} classes")
+    for label, count in enumerate(found.labels.bincount(minlength=len(found.classes)).tolist()):
+        print(f"  {found.classes[label]:24s} {count}")
+
+
+def lab(name: tyro.conf.Positional[str] = "", port: int = 8888, browser: bool = True) -> None:
+    """Open JupyterLab on your own copy of the labs, made on first use; your answers stay in the copy.
+
+    Args:
+        name: a lab to open, for instance 03_cswin.
+        port: of the server.
+        browser: open a browser window.
+    """
+    copy = _learners_copy(_checkout("labs"))
+    if name and not (copy / f"{name}.ipynb").is_file():
+        raise ValueError(f"lab: no {name!r}; there are {', '.join(sorted(p.stem for p in copy.glob('*.ipynb')))}")
+    settings = Path(sys.prefix) / "etc" / "jupyter" / "labconfig"
+    settings.mkdir(parents=True, exist_ok=True)
+    # open3d brings dash, whose source extension would greet every learner with a "Build Recommended" dialog.
+    (settings / "page_config.json").write_text('{"buildCheck": false, "buildAvailable": false}\n')
+    quiet = ["--LabApp.news_url=", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
+    window = [] if browser else ["--no-browser"]
+    page = f"/lab/tree/{name}.ipynb" if name else "/lab"
+    command = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        f"--notebook-dir={copy}",
+        f"--port={port}",
+        f"--LabApp.default_url={page}",
+    ]
+    raise SystemExit(subprocess.call([*command, *quiet, *window]))
+
+
+def app(name: tyro.conf.Positional[str] = "") -> None:
+    """Start an app in the browser.
+
+    Args:
+        name: for instance stripes_explorer; without it, all names.
+    """
+    folder = _checkout("apps")
+    apps = sorted(path.stem for path in folder.glob("*.py"))
+    if not name:
+        print(f"apps: {', '.join(apps)}")
+        return
+    if name not in apps:
+        raise ValueError(f"app: no {name!r}; there are {', '.join(apps)}")
+    runpy.run_path(str(folder / f"{name}.py"), run_name="__main__")
+
+
+def _record(name: str, device: str) -> None:
+    from visionlab.experiments.experiment import find, recorded_path
+    from visionlab.experiments.result import Result
+
+    experiment, path = find(name), recorded_path(name)
+    before = Result.load(path) if path.exists() else None
+    result = experiment.run("long", seeds=experiment.seeds, device=device, hooks=_bar, folder=_runs())
+    result.save(path)
+    print(f"{name}: recorded in {path}")
+    for claim in experiment.claims:
+        new = claim.judge(result)
+        try:
+            old = claim.judge(before).status if before else "new"
+        except KeyError:
+            old = "new"
+        print(f"  {claim.name}: {old} -> {new.status} ({new.difference})")
+
+
+def _bar(variant: str, seed: int) -> Callable[[int, int, dict[str, float]], None]:
+    from tqdm.auto import tqdm
+
+    bar = tqdm(desc=f"{variant}, seed {seed}", unit="step", delay=1)
+
+    def hook(step: int, steps: int, values: dict[str, float]) -> None:
+        bar.total = steps
+        bar.set_postfix({name: f"{value:.3g}" for name, value in values.items()})
+        bar.update(step - bar.n)
+        if step == steps:
+            bar.close()
+
+    return hook
+
+
+def _print_result(result: Any) -> None:
+    for variant in result.variants:
+        metrics = dict.fromkeys(row.metric for row in result.rows if row.variant == variant)
+        print(f"{variant}: " + "; ".join(f"{metric} {result.summary(variant, metric)}" for metric in metrics))
+
+
+def _runs() -> Path:
+    return platformdirs.user_cache_path("visionlab") / "runs"
+
+
+def _checkout(folder: str) -> Path:
+    root = Path(__file__).resolve().parents[1] / folder
+    if not root.is_dir():
+        raise ValueError(f"{folder}: not part of the installed package; clone the repository and run it from there")
+    return root
+
+
+def _learners_copy(labs: Path) -> Path:
+    copy = labs.parent / "my_labs"
+    copy.mkdir(exist_ok=True)
+    for notebook in labs.glob("*.ipynb"):
+        if not (copy / notebook.name).exists():
+            shutil.copy(notebook, copy / notebook.name)
+    return copy
+
+
+COMMANDS: dict[str, Callable[..., Any]] = {
+    "list": list_,
+    "run": run,
+    "show": show,
+    "weights": weights,
+    "data": data,
+    "lab": lab,
+    "app": app,
+}
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line; what the user can mend is said in one line, with exit status 2."""
+    try:
+        tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="visionlab", description=__doc__, args=args)
+    except (ValueError, OSError, RuntimeError) as error:
+        print(f"visionlab: {error}", file=sys.stderr)
+        raise SystemExit(2) from error
+    except KeyboardInterrupt:
+        print("\nvisionlab: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        raise SystemExit(130) from None

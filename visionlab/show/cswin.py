@@ -1,0 +1,219 @@
+"""Pictures of CSWin: how reach grows, what stripes see, how far apart two cells may be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from visionlab.show import theme
+from visionlab.show.figure import Figure, figure
+
+if TYPE_CHECKING:
+    from visionlab.experiments.result import Result
+
+__all__ = [
+    "accuracy_by_distance",
+    "field_over_image",
+    "mark",
+    "puzzle_sheet",
+    "reach_curves",
+    "reach_maps",
+    "stripe_panels",
+]
+
+ROLES = {"cswin": "method", "shifted window": "rival", "window": "baseline", "axial": "variant"}
+DISTANCES = ("1", "2", "3", "4-5", "6-7")
+
+
+def reach_curves(result: Result, side: int = 56, blocks: int = 12) -> Figure:
+    """Draw the share of a map that can influence a token, after 1, 2, … blocks, for each mechanism."""
+    import matplotlib.pyplot as plt
+
+    fig, ax = plt.subplots()
+    words = []
+    for variant in result.variants:
+        values = [result.summary(variant, f"reach on {side}x{side}, {n} blocks (%)").mean for n in range(1, blocks + 1)]
+        role = ROLES[variant]
+        ax.plot(
+            range(1, blocks + 1), values, color=theme.color(role), dashes=theme.DASHES[role] or (None, None), marker="o"
+        )
+        ax.annotate(
+            variant,
+            (blocks, values[-1]),
+            xytext=(8, 0),
+            textcoords="offset points",
+            va="center",
+            color=theme.color(role),
+        )
+        words.append(f"{variant} {values[0]:.1f}, {values[1]:.1f}, … {values[-1]:.1f}")
+    ax.set(xlabel="attention blocks", ylabel="reachable tokens (%)", xticks=range(1, blocks + 1), ylim=(0, 105))
+    ax.set_title(f"What can influence a token of a {side}x{side} map?")
+    _spread_labels(ax)
+    return figure(
+        fig, f"Reachable share of a {side}x{side} map in percent after 1, 2, … {blocks} blocks: {'; '.join(words)}."
+    )
+
+
+def reach_maps(maps: Mapping[str, Sequence[Any]], token: tuple[int, int], depths: Sequence[int]) -> Figure:
+    """Draw which tokens can influence one token: a row for each mechanism, a column a depth (one depth: one row).
+
+    Args:
+        maps: by mechanism, a boolean map (h, w) for each depth.
+        token: (row, column) of the token asked about.
+        depths: number of blocks of each column.
+    """
+    import matplotlib.pyplot as plt
+
+    single = len(depths) == 1
+    rows, columns = (1, len(maps)) if single else (len(maps), len(depths))
+    fig, axes = plt.subplots(
+        rows, columns, figsize=(1.9 * columns + 0.6 * single * columns, 2.1 * rows + single), squeeze=False
+    )
+    axes = axes.T if single else axes
+    words = []
+    for row, (name, seen) in zip(axes, maps.items(), strict=True):
+        shares = [100 * float(np.asarray(m).mean()) for m in seen]
+        for ax, m, share, depth in zip(row, seen, shares, depths, strict=True):
+            ax.imshow(np.asarray(m), cmap=_two_colours(theme.color(ROLES[name])), vmin=0, vmax=1)
+            ax.plot(token[1], token[0], "k+", markersize=9, markeredgewidth=2)
+            ax.set(xticks=[], yticks=[])
+            ax.grid(False)
+            title = f"{name}: {share:.1f} %" if single else f"{depth} block{'s' * (depth > 1)}: {share:.0f} %"
+            ax.set_title(title, fontsize=11, fontweight="normal")
+        if not single:
+            row[0].set_ylabel(name)
+        words.append(f"{name} " + ", ".join(f"{share:.1f}" for share in shares))
+    counts = ", ".join(str(depth) for depth in depths)
+    return figure(
+        fig,
+        f"Maps of the tokens that can influence token {token}, in percent after {counts} blocks: {'; '.join(words)}.",
+    )
+
+
+def stripe_panels(image: np.ndarray, views: Sequence[Any], query: tuple[int, int]) -> Figure:
+    """Draw the attention of a query in every stage over the image: a row for each head group, a column for each stage.
+
+    Args:
+        image: (H, W, 3) in [0, 1].
+        views: of `visionlab.experiments.cswin_probe.StripeProbe.at`.
+        query: pixel (y, x).
+    """
+    import matplotlib.pyplot as plt
+
+    height, width = image.shape[:2]
+    size = 2.5 * len(views), 2 * (2.5 * height / width + 0.6)
+    fig, axes = plt.subplots(2, len(views), figsize=size, squeeze=False)
+    for column, view in zip(axes.T, views, strict=True):
+        for ax in column[len(view.groups) :]:
+            ax.axis("off")
+        h, w = view.groups[0].mask.shape
+        for ax, group in zip(column, view.groups, strict=False):
+            ax.imshow(image * 0.45 + 0.5, extent=(0, width, height, 0))
+            heat = np.ma.masked_where(~group.mask, group.weights / max(float(group.weights.max()), 1e-12))
+            ax.imshow(heat, extent=(0, width, height, 0), cmap=theme.SEQUENTIAL, vmin=0, vmax=1, alpha=0.85)
+            ax.plot(query[1] + 0.5, query[0] + 0.5, marker="+", color="white", markersize=13, markeredgewidth=3.5)
+            ax.plot(query[1] + 0.5, query[0] + 0.5, marker="+", color="black", markersize=11, markeredgewidth=1.5)
+            ax.set(xticks=[], yticks=[], xlim=(0, width), ylim=(height, 0))
+            ax.set_title(f"{view.title}, {h}x{w}\n{group.name}", fontsize=11, fontweight="normal")
+            ax.grid(False)
+    words = [
+        f"{view.title} {' and '.join(f'{g.name} of {int(g.mask.sum())} tokens' for g in view.groups)}" for view in views
+    ]
+    return figure(fig, f"Attention of the token under pixel {query}: {'; '.join(words)}.")
+
+
+def puzzle_sheet(pictures: np.ndarray, same: Sequence[int], distance: Sequence[int]) -> Figure:
+    """Draw puzzles in a row with their answers.
+
+    Args:
+        pictures: (n, H, W, 3) in [0, 1].
+        same: 1 where the two cells have one colour.
+        distance: of the two cells.
+    """
+    import matplotlib.pyplot as plt
+
+    fig, axes = plt.subplots(1, len(pictures), figsize=(1.75 * len(pictures), 2.2), squeeze=False)
+    answers = []
+    for ax, picture, answer, far in zip(axes[0], pictures, same, distance, strict=True):
+        ax.imshow(picture)
+        ax.set(xticks=[], yticks=[])
+        ax.grid(False)
+        answers.append(f"{'same' if answer else 'different'}, {int(far)} apart")
+        ax.set_title(answers[-1], fontsize=11, fontweight="normal")
+    return figure(fig, f"{len(pictures)} puzzles, two coloured cells in noise each: {'; '.join(answers)}.")
+
+
+def accuracy_by_distance(result: Result, title: str) -> Figure:
+    """Draw accuracy against the distance of the two cells, mean and 95 % interval over seeds, for each mechanism."""
+    import matplotlib.pyplot as plt
+
+    fig, ax = plt.subplots()
+    words = []
+    for i, variant in enumerate(result.variants):
+        shown = [result.summary(variant, f"accuracy at distance {d} (%)") for d in DISTANCES]
+        means = np.array([s.mean for s in shown])
+        reach = np.array([[s.mean - s.low, s.high - s.mean] for s in shown]).T if shown[0].seeds > 1 else None
+        x = np.arange(len(DISTANCES)) + 0.06 * (i - 1.5)
+        role = ROLES[variant]
+        line = ax.errorbar(x, means, yerr=reach, color=theme.color(role), marker="os^D"[i], capsize=3, label=variant)
+        line[0].set_dashes(theme.DASHES[role] or (None, None))
+        words.append(f"{variant} " + ", ".join(f"{mean:.1f}" for mean in means))
+    ax.axhline(50, color=theme.color("reference"), dashes=(1, 4), linewidth=1.5)
+    ax.text(1.02, 0.17, "chance", color=theme.color("reference"), transform=ax.transAxes, va="center")
+    ax.set(
+        xticks=range(len(DISTANCES)), xticklabels=DISTANCES, xlabel="distance of the two cells", ylabel="accuracy (%)"
+    )
+    ax.set(ylim=(40, 104), title=title)
+    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    over = f"mean of {len(result.seeds)} seeds" if len(result.seeds) > 1 else "one seed"
+    return figure(
+        fig, f"Accuracy in percent at distance {', '.join(DISTANCES)} ({over}): {'; '.join(words)}. Chance is 50."
+    )
+
+
+def mark(image: np.ndarray, query: tuple[int, int]) -> np.ndarray:
+    """Return an image (H, W, 3) in [0, 1] with a cross at pixel (y, x): black on white, to be seen anywhere."""
+    marked = image.copy()
+    arm = max(4, min(image.shape[:2]) // 28)
+    for thick, colour in ((2, 1.0), (0, 0.0)):
+        for dy, dx in ((arm, thick), (thick, arm)):
+            y, x = query
+            marked[max(0, y - dy) : y + dy + 1, max(0, x - dx) : x + dx + 1] = colour
+    return marked
+
+
+def field_over_image(image: np.ndarray, strength: np.ndarray, query: tuple[int, int]) -> np.ndarray:
+    """Return the image dimmed where nothing acts on the query, in colour where something does; (H, W, 3) in [0, 1].
+
+    Args:
+        image: (H, W, 3) in [0, 1].
+        strength: (h, w), largest = 1; shown on a logarithmic scale from a thousandth up.
+        query: pixel (y, x).
+    """
+    import matplotlib as mpl
+
+    rows, columns = (np.arange(n) * m // n for n, m in zip(image.shape[:2], strength.shape, strict=True))
+    level = strength[np.ix_(rows, columns)]
+    shade = 0.2 + 0.8 * np.clip(1 + np.log10(np.maximum(level, 1e-9)) / 3, 0, 1)
+    heat = mpl.colormaps[theme.SEQUENTIAL](shade)[..., :3]
+    seen = (level > 0)[..., None]
+    return mark(np.where(seen, 0.45 * image + 0.55 * heat, 0.25 * image + 0.1), query)
+
+
+def _two_colours(colour: str) -> Any:
+    from matplotlib.colors import ListedColormap
+
+    return ListedColormap(["#EDEDED", colour])
+
+
+def _spread_labels(ax: Any) -> None:
+    """Move the labels at the line ends apart, so that equal values stay readable."""
+    labels = sorted(ax.texts, key=lambda text: text.xy[1])
+    low = -1e9
+    for label in labels:
+        y = max(label.xy[1], low + 8)
+        label.xyann = (8, (y - label.xy[1]) * 2.1)
+        low = y
+    ax.margins(x=0.02)

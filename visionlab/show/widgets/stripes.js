@@ -1,0 +1,359 @@
+// The inspector of cross-shaped windows. Python answers what the query's token attends to; this file draws the
+// answer and asks for the next one. At most one question is on the way: the newest query waits for its turn.
+
+const STYLE = `
+.vl-stripes { --vl-ink: var(--jp-content-font-color1, #212121); --vl-soft: var(--jp-content-font-color2, #616161);
+  --vl-line: var(--jp-border-color2, #c8c8c8); --vl-brand: var(--jp-brand-color1, #1976d2);
+  container-type: inline-size; box-sizing: border-box; width: 100%; padding: 4px 2px 2px; color: var(--vl-ink);
+  font: 15px/1.4 var(--jp-ui-font-family, system-ui, sans-serif); }
+.vl-stripes * { box-sizing: border-box; }
+.vl-stripes-body { display: grid; grid-template-columns: minmax(260px, 5fr) 7fr; gap: 6px 26px; align-items: start; }
+@container (max-width: 640px) { .vl-stripes-body { grid-template-columns: 1fr; } }
+.vl-stripes-image { position: relative; width: 100%; cursor: crosshair; touch-action: none; border-radius: 4px;
+  overflow: hidden; line-height: 0; user-select: none; }
+.vl-stripes-image img, .vl-stripes-image canvas { width: 100%; height: 100%; display: block; pointer-events: none; }
+.vl-stripes-image canvas { position: absolute; inset: 0; }
+.vl-stripes :focus-visible { outline: 3px solid var(--vl-brand); outline-offset: 2px; }
+.vl-stripes-sliders { display: grid; grid-template-columns: max-content 1fr 5.2em; gap: 2px 10px; align-items: center;
+  margin-top: 8px; }
+.vl-stripes-sliders label { display: contents; }
+.vl-stripes-sliders input { width: 100%; margin: 0; accent-color: var(--vl-brand); }
+.vl-stripes-sliders output { text-align: right; font-variant-numeric: tabular-nums; color: var(--vl-soft); }
+.vl-stripes-keys { display: flex; flex-wrap: wrap; gap: 2px 20px; margin-top: 6px; }
+.vl-stripes-key { display: flex; align-items: center; gap: 8px; }
+.vl-stripes-key i { width: 54px; height: 13px; border: 2px solid var(--vl-group); border-radius: 2px;
+  background: linear-gradient(90deg, transparent, var(--vl-group)); }
+.vl-stripes-key small { color: var(--vl-soft); font-size: 13px; }
+.vl-stripes-maps { display: grid; gap: 8px 10px; align-items: center; }
+.vl-stripes-head { text-align: center; line-height: 1.25; align-self: end; }
+.vl-stripes-head b { display: block; font-weight: 600; }
+.vl-stripes-head small, .vl-stripes-whole { color: var(--vl-soft); font-size: 13px; }
+.vl-stripes-group { writing-mode: vertical-rl; transform: rotate(180deg); text-align: center; justify-self: center;
+  font-weight: 600; font-size: 14px; border-right: 4px solid var(--vl-group); padding-right: 5px; }
+.vl-stripes-map { display: block; width: 100%; padding: 0; border: 0; background: none; cursor: pointer;
+  border-radius: 4px; font: inherit; color: inherit; opacity: 0.86; box-shadow: 0 0 0 1px var(--vl-line); }
+.vl-stripes-map:hover { opacity: 1; }
+.vl-stripes-map canvas { display: block; width: 100%; border-radius: 4px; }
+.vl-stripes-map[aria-pressed="true"] { opacity: 1; box-shadow: 0 0 0 3px var(--vl-brand); }
+.vl-stripes-head[data-selected="true"] b { color: var(--vl-brand); }
+.vl-stripes-scale { display: flex; align-items: center; gap: 8px; margin-top: 10px; font-size: 13px;
+  color: var(--vl-soft); flex-wrap: wrap; }
+.vl-stripes-scale canvas { width: 110px; height: 11px; border-radius: 2px; }
+.vl-stripes-readout { display: block; min-height: 2.9em; margin-top: 10px; padding: 7px 12px; border-radius: 4px;
+  border-left: 4px solid var(--vl-brand); background: var(--jp-layout-color2, #eee); font-size: 15px; }
+.vl-stripes-waiting .vl-stripes-readout { opacity: 0.5; }
+.vl-stripes-foot { display: flex; justify-content: space-between; align-items: baseline; gap: 16px; margin-top: 4px;
+  font-size: 13px; color: var(--vl-soft); }
+.vl-stripes-foot button { font: inherit; color: inherit; background: none; border: 1px solid var(--vl-line);
+  border-radius: 3px; padding: 1px 10px; cursor: pointer; }
+`;
+
+const PATIENCE = 4000; // ms after which an unanswered question no longer holds back the next one
+const VEIL = [12, 14, 20, 165]; // over what the token does not see, in both themes
+
+const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
+const bytes = (view) => new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
+const rgb = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
+
+function make(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.append(...children);
+  return node;
+}
+
+/** A canvas with one pixel a token, to be scaled up without smoothing: single rectangles would leave seams. */
+function tokenLayer({ height, width }, paint) {
+  const canvas = make("canvas", { width, height });
+  const pixels = new ImageData(width, height);
+  for (let i = 0; i < width * height; i++) pixels.data.set(paint(i), 4 * i);
+  canvas.getContext("2d").putImageData(pixels, 0, 0);
+  return canvas;
+}
+
+/** The border of a set of tokens as a path, moved outwards by `grow` so that it hides none of them. */
+function border(mask, { height, width }, cellHeight, cellWidth, grow) {
+  const path = new Path2D();
+  const inside = (row, column) =>
+    row >= 0 && row < height && column >= 0 && column < width && mask[row * width + column] === 1;
+  const line = (x0, y0, x1, y1) => (path.moveTo(x0, y0), path.lineTo(x1, y1));
+  for (let row = 0; row < height; row++) {
+    for (let column = 0; column < width; column++) {
+      if (!inside(row, column)) continue;
+      const [left, top] = [column * cellWidth, row * cellHeight];
+      const [right, bottom] = [left + cellWidth, top + cellHeight];
+      if (!inside(row - 1, column)) line(left, top - grow, right, top - grow);
+      if (!inside(row + 1, column)) line(left, bottom + grow, right, bottom + grow);
+      if (!inside(row, column - 1)) line(left - grow, top, left - grow, bottom);
+      if (!inside(row, column + 1)) line(right + grow, top, right + grow, bottom);
+    }
+  }
+  return path;
+}
+
+/** Fits a canvas to its size on the page; returns its context, with one unit a CSS pixel. */
+function fitted(canvas, width, height) {
+  const ratio = window.devicePixelRatio || 1;
+  canvas.width = Math.max(1, Math.round(width * ratio));
+  canvas.height = Math.max(1, Math.round(height * ratio));
+  const context = canvas.getContext("2d");
+  context.setTransform(canvas.width / width, 0, 0, canvas.height / height, 0, 0);
+  context.imageSmoothingEnabled = false;
+  return context;
+}
+
+function stroke(context, path, color, width) {
+  context.lineCap = "square";
+  context.strokeStyle = "rgba(0, 0, 0, 0.65)";
+  context.lineWidth = width + 1.5;
+  context.stroke(path);
+  context.strokeStyle = color;
+  context.lineWidth = width;
+  context.stroke(path);
+}
+
+function drawToken(context, [row, column], cellHeight, cellWidth, width) {
+  const path = new Path2D();
+  path.rect(column * cellWidth, row * cellHeight, cellWidth, cellHeight);
+  stroke(context, path, "#ffffff", width);
+}
+
+/** The large picture: what the token sees stays bright, each stripe is tinted by its weights. */
+function drawCross(canvas, stage, view, [y, x], imageHeight) {
+  const { clientWidth: width, clientHeight: height } = canvas;
+  const context = fitted(canvas, width, height);
+  const [cellHeight, cellWidth] = [height / stage.height, width / stage.width];
+  const groups = view.groups.map((g) => ({ ...g, mask: bytes(g.mask), weights: bytes(g.weights) }));
+  const veil = tokenLayer(stage, (i) => (groups.some((g) => g.mask[i]) ? [0, 0, 0, 0] : VEIL));
+  context.drawImage(veil, 0, 0, width, height);
+  for (const group of groups) {
+    const hue = rgb(group.color);
+    const heat = tokenLayer(stage, (i) => [...hue, group.mask[i] ? 26 + (group.weights[i] / 255) * 200 : 0]);
+    context.drawImage(heat, 0, 0, width, height);
+  }
+  for (const group of groups) stroke(context, border(group.mask, stage, cellHeight, cellWidth, 0), group.color, 2.5);
+  drawToken(context, view.token, cellHeight, cellWidth, 2.5);
+  const scale = height / imageHeight;
+  const [px, py] = [(x + 0.5) * scale, (y + 0.5) * scale];
+  const cross = new Path2D();
+  for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
+    cross.moveTo(px + 5 * dx, py + 5 * dy);
+    cross.lineTo(px + 15 * dx, py + 15 * dy);
+  }
+  stroke(context, cross, "#ffffff", 2);
+}
+
+/** A small map: the image in dim grey, and over the stripe the weights in the map's colours. */
+function drawMap(canvas, image, stage, view, group, colormap) {
+  const { clientWidth: width, clientHeight: height } = canvas;
+  const context = fitted(canvas, width, height);
+  context.imageSmoothingEnabled = true;
+  context.drawImage(image, 0, 0, width, height);
+  context.imageSmoothingEnabled = false;
+  context.globalCompositeOperation = "saturation";
+  context.fillStyle = "#808080";
+  context.fillRect(0, 0, width, height);
+  context.globalCompositeOperation = "source-over";
+  context.fillStyle = "rgba(12, 14, 20, 0.62)";
+  context.fillRect(0, 0, width, height);
+  const [mask, weights] = [bytes(group.mask), bytes(group.weights)];
+  const heat = tokenLayer(stage, (i) => [...colormap.subarray(3 * weights[i], 3 * weights[i] + 3), mask[i] * 245]);
+  context.drawImage(heat, 0, 0, width, height);
+  const [cellHeight, cellWidth] = [height / stage.height, width / stage.width];
+  stroke(context, border(mask, stage, cellHeight, cellWidth, 1), group.color, 1.5);
+  drawToken(context, view.token, cellHeight, cellWidth, 1.2);
+}
+
+/** One question on the way, the newest next. `ask` sends it, `answered` makes room, `stop` forgets all. */
+function questions(send, onWaiting) {
+  let [next, busy, timer] = [null, false, 0];
+  const release = () => {
+    clearTimeout(timer);
+    busy = false;
+    onWaiting(false);
+    if (next !== null) {
+      const query = next;
+      next = null;
+      if (!send(query)) return;
+      busy = true;
+      onWaiting(true);
+      timer = setTimeout(release, PATIENCE);
+    }
+  };
+  return {
+    ask: (query) => ((next = query), busy || release()),
+    answered: release,
+    pending: () => next !== null,
+    stop: () => clearTimeout(timer),
+  };
+}
+
+function slider(name, onInput) {
+  const input = make("input", { type: "range", min: 0, step: 1, class: `vl-stripes-slide-${name}`, "aria-label": name });
+  const value = make("output", { "aria-hidden": "true" });
+  input.addEventListener("input", () => onInput(Number(input.value)));
+  const show = (index, count) => {
+    input.max = count - 1;
+    input.value = index;
+    input.setAttribute("aria-valuetext", `${name} ${index} of 0 to ${count - 1}`);
+    value.textContent = `${index} of ${count - 1}`;
+  };
+  return { node: make("label", {}, make("span", {}, name), input, value), show };
+}
+
+/** The grid of small maps: a column a stage, a row a head group, a whole map across both rows. */
+function mapGrid(stages, views, [imageHeight, imageWidth], onSelect) {
+  const node = make("div", { class: "vl-stripes-maps", role: "group", "aria-label": "attention in every stage" });
+  node.style.gridTemplateColumns = `max-content repeat(${stages.length}, minmax(0, 1fr))`;
+  const pair = views.find((view) => view.groups.length === 2);
+  (pair ? pair.groups : []).forEach((group, row) => {
+    const label = make("div", { class: "vl-stripes-group" }, group.name);
+    label.style.cssText = `grid-row: ${row + 2}; grid-column: 1; --vl-group: ${group.color}`;
+    node.append(label);
+  });
+  const heads = [];
+  const panels = [];
+  stages.forEach((stage, s) => {
+    const size = make("small", {}, `${stage.height} × ${stage.width} tokens`);
+    heads.push(make("div", { class: "vl-stripes-head" }, make("b", {}, stage.title), size));
+    heads[s].style.cssText = `grid-row: 1; grid-column: ${s + 2}`;
+    node.append(heads[s]);
+    views[s].groups.forEach((group, g) => {
+      const canvas = make("canvas");
+      canvas.style.aspectRatio = `${imageWidth} / ${imageHeight}`;
+      const button = make("button", { type: "button", class: "vl-stripes-map" }, canvas);
+      button.addEventListener("click", () => onSelect(s));
+      const alone = pair && views[s].groups.length === 1;
+      const cell = make("div", {}, button, ...(alone ? [make("div", { class: "vl-stripes-whole" }, group.name)] : []));
+      cell.style.cssText = `grid-row: ${alone ? "2 / span 2" : g + 2}; grid-column: ${s + 2}; text-align: center`;
+      panels.push({ s, g, button, canvas });
+      node.append(cell);
+    });
+  });
+  return { node, heads, panels };
+}
+
+function colorScale(colormap) {
+  const canvas = tokenLayer({ height: 1, width: 256 }, (i) => [...colormap.subarray(3 * i, 3 * i + 3), 255]);
+  canvas.setAttribute("aria-hidden", "true");
+  return make("div", { class: "vl-stripes-scale" }, "weight 0", canvas, "strongest in each map");
+}
+
+function render({ model, el }) {
+  const stages = model.get("stages");
+  const size = model.get("image_size");
+  const colormap = bytes(model.get("colormap"));
+  const start = { query: model.get("query"), stage: model.get("stage") };
+  const url = URL.createObjectURL(new Blob([model.get("image_png")], { type: "image/png" }));
+  let query = start.query;
+
+  const root = make("div", { class: "vl-stripes", "data-lm-suppress-shortcuts": "true" }, make("style", {}, STYLE));
+  const image = make("img", { src: url, alt: "", draggable: "false" });
+  const overlay = make("canvas", { class: "vl-stripes-overlay" });
+  const frame = make("div", { class: "vl-stripes-image", tabindex: 0, role: "application",
+    "aria-label": "image with the query; the arrow keys move it by one token" }, image, overlay);
+  frame.style.aspectRatio = `${size[1]} / ${size[0]}`;
+  const keys = make("div", { class: "vl-stripes-keys" });
+  const readout = make("output", { class: "vl-stripes-readout", "aria-live": "polite" });
+  const reset = make("button", { type: "button" }, "reset");
+
+  const grid = () => stages[model.get("stage")];
+  const token = () => [[grid().height, size[0]], [grid().width, size[1]]]
+    .map(([count, pixels], axis) => Math.floor((query[axis] * count) / pixels));
+  const toToken = (row, column) => moveTo(
+    ((clamp(row, 0, grid().height - 1) + 0.5) * size[0]) / grid().height,
+    ((clamp(column, 0, grid().width - 1) + 0.5) * size[1]) / grid().width);
+  const rowSlider = slider("row", (row) => toToken(row, token()[1]));
+  const columnSlider = slider("column", (column) => toToken(token()[0], column));
+  const maps = mapGrid(stages, model.get("views"), size, (s) => (model.set("stage", s), model.save_changes()));
+
+  const line = questions((wanted) => {
+    if (wanted.every((value, axis) => value === model.get("query")[axis])) return false;
+    model.set("query", wanted);
+    model.save_changes();
+    return true;
+  }, (waiting) => root.classList.toggle("vl-stripes-waiting", waiting));
+
+  function moveTo(y, x) {
+    query = [clamp(Math.floor(y), 0, size[0] - 1), clamp(Math.floor(x), 0, size[1] - 1)];
+    drawLarge();
+    line.ask(query);
+  }
+
+  function drawLarge() {
+    const [stage, view] = [grid(), model.get("views")[model.get("stage")]];
+    rowSlider.show(token()[0], stage.height);
+    columnSlider.show(token()[1], stage.width);
+    if (overlay.clientWidth) drawCross(overlay, stage, view, query, size[0]);
+    keys.replaceChildren(...view.groups.map((group) => {
+      const about = `${group.tokens} tokens, strongest ${group.peak.toPrecision(2)}`;
+      const key = make("span", { class: "vl-stripes-key" }, make("i"), group.name, make("small", {}, about));
+      key.style.setProperty("--vl-group", group.color);
+      return key;
+    }));
+  }
+
+  function drawAll() {
+    const views = model.get("views");
+    drawLarge();
+    maps.heads.forEach((head, s) => (head.dataset.selected = s === model.get("stage")));
+    for (const { s, g, button, canvas } of maps.panels) {
+      const [stage, view, group] = [stages[s], views[s], views[s].groups[g]];
+      button.setAttribute("aria-pressed", s === model.get("stage"));
+      button.setAttribute("aria-label", `${stage.title}, ${group.name}, ${stage.height} by ${stage.width} tokens, ` +
+        `query at row ${view.token[0]}, column ${view.token[1]}, strongest weight ${group.peak.toPrecision(2)}`);
+      if (canvas.clientWidth && image.complete) drawMap(canvas, image, stage, view, group, colormap);
+    }
+    readout.textContent = model.get("readout");
+    root.dataset.answers = model.get("answers");
+  }
+
+  const hear = {
+    "change:query": () => line.pending() || (query = model.get("query")),
+    "change:answers": () => (line.answered(), line.pending() || drawAll()),
+    "change:stage": drawAll,
+    "change:readout": () => (readout.textContent = model.get("readout")),
+  };
+  for (const [event, handler] of Object.entries(hear)) model.on(event, handler);
+
+  const toPointer = (event) => {
+    const box = frame.getBoundingClientRect();
+    moveTo(((event.clientY - box.top) / box.height) * size[0], ((event.clientX - box.left) / box.width) * size[1]);
+  };
+  frame.addEventListener("pointerdown", (event) => {
+    frame.setPointerCapture(event.pointerId);
+    toPointer(event);
+  });
+  frame.addEventListener("pointermove", (event) => event.buttons && toPointer(event));
+  frame.addEventListener("keydown", (event) => {
+    const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    toToken(token()[0] + step[0], token()[1] + step[1]);
+  });
+  reset.addEventListener("click", () => {
+    model.set("stage", start.stage);
+    model.save_changes();
+    moveTo(...start.query);
+  });
+
+  const sliders = make("div", { class: "vl-stripes-sliders" }, rowSlider.node, columnSlider.node);
+  const left = make("div", {}, frame, sliders, keys);
+  const right = make("div", {}, maps.node, colorScale(colormap));
+  const hint = make("span", {}, "Click or drag on the image, or use the arrow keys; choose a stage by its maps.");
+  root.append(make("div", { class: "vl-stripes-body" }, left, right), readout,
+    make("div", { class: "vl-stripes-foot" }, hint, reset));
+  el.append(root);
+  image.addEventListener("load", drawAll);
+  const resized = new ResizeObserver(drawAll);
+  resized.observe(frame);
+  drawAll();
+  return () => {
+    resized.disconnect();
+    line.stop();
+    URL.revokeObjectURL(url);
+    for (const [event, handler] of Object.entries(hear)) model.off(event, handler);
+  };
+}
+
+export default { render };
