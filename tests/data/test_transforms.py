@@ -63,8 +63,8 @@ def test_all_flips_and_moves_occur_equally_often():
 
 def test_zero_strength_is_the_identity_and_certain_flip_is_the_mirror_image():
     images = torch.rand(5, 3, 8, 6, generator=generator())
-    assert torch.equal(transforms.flip_and_shift(images, shift=0, flip=0, generator=generator()), images)
-    assert torch.equal(transforms.flip_and_shift(images, shift=0, flip=1, generator=generator()), images.flip(-1))
+    assert torch.equal(transforms.flip_and_shift(images, shift=0, flip=0.0, generator=generator()), images)
+    assert torch.equal(transforms.flip_and_shift(images, shift=0, flip=1.0, generator=generator()), images.flip(-1))
 
 
 def test_images_of_a_batch_draw_their_own_moves():
@@ -138,7 +138,7 @@ def test_normalised_images_have_mean_zero_and_deviation_one():
 
 def test_normalising_by_zero_and_one_is_the_identity():
     images = torch.rand(2, 3, 4, 4, generator=generator())
-    assert torch.equal(transforms.normalise(images, (0, 0, 0), (1, 1, 1)), images)
+    assert torch.equal(transforms.normalise(images, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)), images)
 
 
 IMAGES = torch.zeros(2, 3, 8, 6)
@@ -151,9 +151,9 @@ IMAGES = torch.zeros(2, 3, 8, 6)
         (lambda: transforms.flip_and_shift(IMAGES, shift=6, generator=generator()), "shift=6.* < 6 for 8 x 6"),
         (lambda: transforms.flip_and_shift(IMAGES, flip=1.5, generator=generator()), r"flip=1\.5"),
         (lambda: transforms.dihedral(IMAGES, generator()), r"\(2, 3, 8, 6\), expected squares"),
-        (lambda: transforms.normalise(IMAGES, (0, 0), (1, 1, 1)), r"mean has shape \(2,\), expected \(3,\)"),
-        (lambda: transforms.normalise(IMAGES, (0, 0, 0), (1,)), r"std has shape \(1,\), expected \(3,\)"),
-        (lambda: transforms.normalise(IMAGES, (0, 0, 0), (1, 0, 1)), r"std=\[1\.0, 0\.0, 1\.0\]"),
+        (lambda: transforms.normalise(IMAGES, (0.0, 0.0), (1.0, 1.0, 1.0)), r"mean has shape \(2,\), expected \(3,\)"),
+        (lambda: transforms.normalise(IMAGES, (0.0, 0.0, 0.0), (1.0,)), r"std has shape \(1,\), expected \(3,\)"),
+        (lambda: transforms.normalise(IMAGES, (0.0, 0.0, 0.0), (1.0, 0.0, 1.0)), r"std=\[1\.0, 0\.0, 1\.0\]"),
     ],
 )
 def test_bad_input_is_refused_by_name(call, named):

@@ -191,7 +191,7 @@ class CSWinTransformer(nn.Module):
     def forward_intermediates(
         self,
         x: Float[Tensor, "b c h w"],
-        indices: int | list[int] | None = None,
+        indices: int | Sequence[int] | None = None,
         norm: bool = False,
         stop_early: bool = False,
         output_fmt: str = "NCHW",
@@ -213,7 +213,7 @@ class CSWinTransformer(nn.Module):
         return rearrange(self.norm(x), "b h w c -> b c h w") if not stop_early or last == 3 else x, maps
 
     def prune_intermediate_layers(
-        self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
+        self, indices: int | Sequence[int] = 1, prune_norm: bool = False, prune_head: bool = True
     ) -> list[int]:
         """Drop what the chosen stages do not need (timm's contract); returns their indices."""
         wanted, last = feature_take_indices(len(self.stages), indices)

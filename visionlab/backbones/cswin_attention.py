@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 __all__ = [
@@ -28,7 +28,7 @@ __all__ = [
 Orientation = Literal["vertical", "horizontal", "whole"]
 
 
-def to_stripes(x: Float[Tensor, "b h w c"], height: int, width: int) -> Float[Tensor, "n l c"]:
+def to_stripes(x: Shaped[Tensor, "b h w c"], height: int, width: int) -> Shaped[Tensor, "n l c"]:
     """Cut maps (B, H, W, C) into windows (B * H/height * W/width, height * width, C), row by row in both orders.
 
     Raises:
@@ -41,8 +41,8 @@ def to_stripes(x: Float[Tensor, "b h w c"], height: int, width: int) -> Float[Te
 
 
 def from_stripes(
-    windows: Float[Tensor, "n l c"], size: tuple[int, int], height: int, width: int
-) -> Float[Tensor, "b h w c"]:
+    windows: Shaped[Tensor, "n l c"], size: tuple[int, int], height: int, width: int
+) -> Shaped[Tensor, "b h w c"]:
     """Put windows (n, height * width, C) back into maps (B, H, W, C) of ``size`` (H, W); inverse of `to_stripes`."""
     rows, cols = size[0] // height, size[1] // width
     return rearrange(windows, "(b rows cols) (h w) c -> b (rows h) (cols w) c", rows=rows, cols=cols, h=height, w=width)

@@ -41,7 +41,7 @@ def flip_and_shift(
     return _gather_pixels(images, rows[:, :, None] * width + columns[:, None, :])
 
 
-def dihedral(images: Float[Tensor, "b c s s"], generator: torch.Generator) -> Float[Tensor, "b c s s"]:
+def dihedral(images: Float[Tensor, "b c h w"], generator: torch.Generator) -> Float[Tensor, "b c h w"]:
     """Each square image (B, C, S, S) in one of its eight orientations, all equally likely.
 
     The four rotations and their mirror images: right for views from above, such as satellite tiles, which have no

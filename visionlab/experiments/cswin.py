@@ -267,7 +267,7 @@ class EuroSAT:
     """Scale of the EuroSAT experiment."""
 
     recipe: Recipe
-    drop_path: float = 0.1
+    drop_path: float = 0.0
     smoothing: float = 0.1
 
 
@@ -324,9 +324,9 @@ EUROSAT = Experiment(
     variants=("cswin",),
     measure=measure_eurosat,
     presets={
-        "quick": EuroSAT(recipe=Recipe(steps=100, batch=64, learning_rate=2e-3, warmup=20)),
-        "long": EuroSAT(recipe=Recipe(steps=1200, batch=64, learning_rate=2e-3, warmup=100, ema=0.995)),
-        "gpu": EuroSAT(recipe=Recipe(steps=9000, batch=128, learning_rate=2e-3, warmup=500, ema=0.999)),
+        "quick": EuroSAT(recipe=Recipe(steps=200, batch=32, learning_rate=2e-3, warmup=20)),
+        "long": EuroSAT(recipe=Recipe(steps=2400, batch=32, learning_rate=2e-3, warmup=200, ema=0.998)),
+        "gpu": EuroSAT(recipe=Recipe(steps=9000, batch=128, learning_rate=2e-3, warmup=500, ema=0.999), drop_path=0.1),
     },
     data=("eurosat_mini", "eurosat"),
     defined_by=(classify_loss, accuracy, images_of, dihedral),
