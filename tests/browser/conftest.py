@@ -44,6 +44,11 @@ OVERRIDES = {
 }
 
 ERROR = '.jp-RenderedText[data-mime-type="application/vnd.jupyter.stderr"]'
+IDLE = """() => {
+    const name = document.querySelector('.jp-Notebook-toolbar .jp-KernelName, .jp-NotebookPanel .jp-KernelName');
+    const light = document.querySelector('.jp-Notebook-ExecutionIndicator');
+    return name && name.innerText !== 'No Kernel' && light && light.dataset.status === 'idle';
+}"""  # before a kernel is there, the light says idle too, and what is run then is lost
 FINISHED = f"""() => document.querySelector('{ERROR}') !== null
     || [...document.querySelectorAll('.jp-CodeCell .jp-InputPrompt')].every(e => /[0-9]/.test(e.textContent))"""
 
@@ -198,8 +203,7 @@ class LabPage:
         return cell.locator(".jp-OutputArea-output").first.inner_text().strip()
 
     def _wait_idle(self, timeout: float) -> None:
-        idle = self.page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
-        idle.first.wait_for(state="attached", timeout=timeout)
+        self.page.wait_for_function(IDLE, timeout=timeout)
 
     def _note_request(self, request: Any) -> None:
         address = urllib.parse.urlsplit(request.url)

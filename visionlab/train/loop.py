@@ -141,9 +141,10 @@ def fit(
             device=fabric.device,
         )
         for step in range(run.step, recipe.steps):
-            # Dropout and drop path draw from the global generators: seeding them per step leaves nothing to save.
-            torch.manual_seed(mix(seed, step, fabric.global_rank))
             batch: Batch = fabric.to_device(next(batches))
+            # Dropout and drop path draw from the global generators: seeding them per step leaves nothing to save. It
+            # comes after the batch, since starting a loader draws from them as well.
+            torch.manual_seed(mix(seed, step, fabric.global_rank))
             if augment is not None:
                 batch = augment(batch, generator(seed, step, fabric.global_rank, 1, device=fabric.device))
             values = run.update(step, batch, loss)
@@ -186,7 +187,9 @@ class _Run:
             for name, tensor in {"loss": value, **named}.items():
                 total[name] = total.get(name, 0.0) + tensor.detach() / recipe.accumulate
         if recipe.clip_norm is not None:
-            self.fabric.clip_gradients(self.wrapped, self.optimiser, max_norm=recipe.clip_norm)
+            self.fabric.clip_gradients(
+                self.wrapped, self.optimiser, max_norm=recipe.clip_norm, error_if_nonfinite=False
+            )
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         if self.average is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sized
 from dataclasses import dataclass
 from itertools import count
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ __all__ = ["Batch", "Fresh", "Shuffled", "Stream"]
 Batch = tuple[Tensor, ...]
 
 
+@runtime_checkable
 class Stream(Protocol):
     """What the loop asks of its data."""
 
@@ -74,6 +75,10 @@ class Shuffled:
             wholes = [order[step * batch : (step + 1) * batch] for step in range(first, steps)]
             shares = [whole[rank * batch // world : (rank + 1) * batch // world] for whole in wholes]
             loader = DataLoader(
-                self.dataset, batch_sampler=shares, num_workers=self.workers, pin_memory=device.type == "cuda"
+                self.dataset,
+                batch_sampler=shares,
+                num_workers=self.workers,
+                pin_memory=device.type == "cuda",
+                generator=generator(seed, epoch, 1),
             )
             yield from (tuple(item) for item in loader)

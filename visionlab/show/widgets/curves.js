@@ -70,6 +70,13 @@ function extent(lines, axis, fixed) {
   return [low - pad, high + pad];
 }
 
+/** Width of a name with its value at the line's end, in px. */
+function labelWidth(line) {
+  const context = make("canvas").getContext("2d");
+  context.font = "600 14px system-ui, sans-serif";
+  return 1.06 * context.measureText(`${line.name} 0.0000`).width;
+}
+
 function linePath(line, toX, toY) {
   let [path, pen] = ["", "M"];
   for (let i = 0; i < line.x.length; i++) {
@@ -155,8 +162,7 @@ function render({ model, el }) {
   function draw() {
     const width = svg.clientWidth;
     if (!width) return;
-    const longest = Math.max(6, ...lines.map((line) => line.name.length + 6));
-    const right = width - Math.min(0.4 * width, 34 + 8 * longest);
+    const right = width - Math.min(0.4 * width, 40 + Math.max(60, ...lines.map(labelWidth)));
     const box = { left: MARGIN.left, right, top: MARGIN.top, bottom: HEIGHT - MARGIN.bottom };
     const [x0, x1] = extent(lines, "x", model.get("x_range"));
     const [y0, y1] = extent(lines, "y", model.get("y_range"));

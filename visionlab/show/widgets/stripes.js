@@ -7,29 +7,28 @@ const STYLE = `
   container-type: inline-size; box-sizing: border-box; width: 100%; padding: 4px 2px 2px; color: var(--vl-ink);
   font: 15px/1.4 var(--jp-ui-font-family, system-ui, sans-serif); }
 .vl-stripes * { box-sizing: border-box; }
-.vl-stripes-body { display: grid; grid-template-columns: minmax(260px, 5fr) 7fr; gap: 6px 26px; align-items: start; }
+.vl-stripes-body { display: grid; grid-template-columns: minmax(250px, 5fr) 7fr; gap: 6px 24px; align-items: start; }
 @container (max-width: 640px) { .vl-stripes-body { grid-template-columns: 1fr; } }
 .vl-stripes-image { position: relative; width: 100%; cursor: crosshair; touch-action: none; border-radius: 4px;
   overflow: hidden; line-height: 0; user-select: none; }
-.vl-stripes-image img, .vl-stripes-image canvas { width: 100%; height: 100%; display: block; pointer-events: none; }
-.vl-stripes-image canvas { position: absolute; inset: 0; }
+.vl-stripes-image canvas { position: absolute; inset: 0; width: 100%; height: 100%; pointer-events: none; }
 .vl-stripes :focus-visible { outline: 3px solid var(--vl-brand); outline-offset: 2px; }
 .vl-stripes-sliders { display: grid; grid-template-columns: max-content 1fr 5.2em; gap: 2px 10px; align-items: center;
   margin-top: 8px; }
 .vl-stripes-sliders label { display: contents; }
 .vl-stripes-sliders input { width: 100%; margin: 0; accent-color: var(--vl-brand); }
 .vl-stripes-sliders output { text-align: right; font-variant-numeric: tabular-nums; color: var(--vl-soft); }
-.vl-stripes-keys { display: flex; flex-wrap: wrap; gap: 2px 20px; margin-top: 6px; }
-.vl-stripes-key { display: flex; align-items: center; gap: 8px; }
-.vl-stripes-key i { width: 54px; height: 13px; border: 2px solid var(--vl-group); border-radius: 2px;
+.vl-stripes-keys { display: grid; gap: 3px; margin-top: 8px; min-height: 3.1em; align-content: start; }
+.vl-stripes-key { display: flex; flex-wrap: wrap; align-items: center; gap: 0 8px; white-space: nowrap; }
+.vl-stripes-key i { width: 40px; height: 13px; border: 2px solid var(--vl-group); border-radius: 2px;
   background: linear-gradient(90deg, transparent, var(--vl-group)); }
-.vl-stripes-key small { color: var(--vl-soft); font-size: 13px; }
-.vl-stripes-maps { display: grid; gap: 8px 10px; align-items: center; }
+.vl-stripes-key small { color: var(--vl-soft); font-size: 13px; margin-left: auto; }
+.vl-stripes-maps { display: grid; gap: 10px 9px; align-items: center; }
 .vl-stripes-head { text-align: center; line-height: 1.25; align-self: end; }
 .vl-stripes-head b { display: block; font-weight: 600; }
 .vl-stripes-head small, .vl-stripes-whole { color: var(--vl-soft); font-size: 13px; }
 .vl-stripes-group { writing-mode: vertical-rl; transform: rotate(180deg); text-align: center; justify-self: center;
-  font-weight: 600; font-size: 14px; border-right: 4px solid var(--vl-group); padding-right: 5px; }
+  font-weight: 600; font-size: 13px; border-right: 4px solid var(--vl-group); padding-right: 4px; }
 .vl-stripes-map { display: block; width: 100%; padding: 0; border: 0; background: none; cursor: pointer;
   border-radius: 4px; font: inherit; color: inherit; opacity: 0.86; box-shadow: 0 0 0 1px var(--vl-line); }
 .vl-stripes-map:hover { opacity: 1; }
@@ -39,17 +38,19 @@ const STYLE = `
 .vl-stripes-scale { display: flex; align-items: center; gap: 8px; margin-top: 10px; font-size: 13px;
   color: var(--vl-soft); flex-wrap: wrap; }
 .vl-stripes-scale canvas { width: 110px; height: 11px; border-radius: 2px; }
-.vl-stripes-readout { display: block; min-height: 2.9em; margin-top: 10px; padding: 7px 12px; border-radius: 4px;
+.vl-stripes-token::before { content: ""; display: inline-block; width: 9px; height: 9px; margin: 0 7px 0 10px;
+  border: 2px solid #fff; outline: 1px solid #000; }
+.vl-stripes-readout { display: block; min-height: 5.6em; margin-top: 12px; padding: 8px 12px; border-radius: 4px;
   border-left: 4px solid var(--vl-brand); background: var(--jp-layout-color2, #eee); font-size: 15px; }
 .vl-stripes-waiting .vl-stripes-readout { opacity: 0.5; }
-.vl-stripes-foot { display: flex; justify-content: space-between; align-items: baseline; gap: 16px; margin-top: 4px;
+.vl-stripes-foot { display: flex; justify-content: space-between; align-items: baseline; gap: 16px; margin-top: 6px;
   font-size: 13px; color: var(--vl-soft); }
 .vl-stripes-foot button { font: inherit; color: inherit; background: none; border: 1px solid var(--vl-line);
   border-radius: 3px; padding: 1px 10px; cursor: pointer; }
 `;
 
 const PATIENCE = 4000; // ms after which an unanswered question no longer holds back the next one
-const VEIL = [12, 14, 20, 165]; // over what the token does not see, in both themes
+const VEIL = [12, 14, 20]; // over what the token does not see, in both themes
 
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 const bytes = (view) => new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
@@ -112,6 +113,12 @@ function stroke(context, path, color, width) {
   context.stroke(path);
 }
 
+function drawPhoto(context, image, width, height) {
+  context.imageSmoothingEnabled = true;
+  context.drawImage(image, 0, 0, width, height);
+  context.imageSmoothingEnabled = false;
+}
+
 function drawToken(context, [row, column], cellHeight, cellWidth, width) {
   const path = new Path2D();
   path.rect(column * cellWidth, row * cellHeight, cellWidth, cellHeight);
@@ -119,48 +126,47 @@ function drawToken(context, [row, column], cellHeight, cellWidth, width) {
 }
 
 /** The large picture: what the token sees stays bright, each stripe is tinted by its weights. */
-function drawCross(canvas, stage, view, [y, x], imageHeight) {
+function drawCross(canvas, image, stage, view, [y, x]) {
   const { clientWidth: width, clientHeight: height } = canvas;
   const context = fitted(canvas, width, height);
   const [cellHeight, cellWidth] = [height / stage.height, width / stage.width];
   const groups = view.groups.map((g) => ({ ...g, mask: bytes(g.mask), weights: bytes(g.weights) }));
-  const veil = tokenLayer(stage, (i) => (groups.some((g) => g.mask[i]) ? [0, 0, 0, 0] : VEIL));
-  context.drawImage(veil, 0, 0, width, height);
+  drawPhoto(context, image, width, height);
+  const seen = (i) => groups.some((g) => g.mask[i]);
+  context.globalCompositeOperation = "saturation"; // grey under the tints, or photo and tint could not be told apart
+  context.drawImage(tokenLayer(stage, (i) => [128, 128, 128, seen(i) ? 215 : 0]), 0, 0, width, height);
+  context.globalCompositeOperation = "source-over";
+  context.drawImage(tokenLayer(stage, (i) => [...VEIL, seen(i) ? 0 : 120]), 0, 0, width, height);
   for (const group of groups) {
     const hue = rgb(group.color);
-    const heat = tokenLayer(stage, (i) => [...hue, group.mask[i] ? 26 + (group.weights[i] / 255) * 200 : 0]);
+    const heat = tokenLayer(stage, (i) => [...hue, group.mask[i] ? 30 + (group.weights[i] / 255) * 195 : 0]);
     context.drawImage(heat, 0, 0, width, height);
   }
-  for (const group of groups) stroke(context, border(group.mask, stage, cellHeight, cellWidth, 0), group.color, 2.5);
+  for (const group of groups) stroke(context, border(group.mask, stage, cellHeight, cellWidth, 1.8), group.color, 2);
   drawToken(context, view.token, cellHeight, cellWidth, 2.5);
-  const scale = height / imageHeight;
-  const [px, py] = [(x + 0.5) * scale, (y + 0.5) * scale];
-  const cross = new Path2D();
-  for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
-    cross.moveTo(px + 5 * dx, py + 5 * dy);
-    cross.lineTo(px + 15 * dx, py + 15 * dy);
-  }
-  stroke(context, cross, "#ffffff", 2);
+  const ring = new Path2D();
+  ring.arc(((x + 0.5) * width) / image.naturalWidth, ((y + 0.5) * height) / image.naturalHeight, 5, 0, 2 * Math.PI);
+  stroke(context, ring, "#ffffff", 2);
 }
 
 /** A small map: the image in dim grey, and over the stripe the weights in the map's colours. */
 function drawMap(canvas, image, stage, view, group, colormap) {
   const { clientWidth: width, clientHeight: height } = canvas;
   const context = fitted(canvas, width, height);
-  context.imageSmoothingEnabled = true;
-  context.drawImage(image, 0, 0, width, height);
-  context.imageSmoothingEnabled = false;
+  drawPhoto(context, image, width, height);
   context.globalCompositeOperation = "saturation";
   context.fillStyle = "#808080";
   context.fillRect(0, 0, width, height);
   context.globalCompositeOperation = "source-over";
-  context.fillStyle = "rgba(12, 14, 20, 0.62)";
+  context.fillStyle = `rgba(${VEIL}, 0.6)`;
   context.fillRect(0, 0, width, height);
   const [mask, weights] = [bytes(group.mask), bytes(group.weights)];
   const heat = tokenLayer(stage, (i) => [...colormap.subarray(3 * weights[i], 3 * weights[i] + 3), mask[i] * 245]);
   context.drawImage(heat, 0, 0, width, height);
   const [cellHeight, cellWidth] = [height / stage.height, width / stage.width];
-  stroke(context, border(mask, stage, cellHeight, cellWidth, 1), group.color, 1.5);
+  context.strokeStyle = group.color;
+  context.lineWidth = 1.5;
+  context.stroke(border(mask, stage, cellHeight, cellWidth, 1));
   drawToken(context, view.token, cellHeight, cellWidth, 1.2);
 }
 
@@ -236,7 +242,8 @@ function mapGrid(stages, views, [imageHeight, imageWidth], onSelect) {
 function colorScale(colormap) {
   const canvas = tokenLayer({ height: 1, width: 256 }, (i) => [...colormap.subarray(3 * i, 3 * i + 3), 255]);
   canvas.setAttribute("aria-hidden", "true");
-  return make("div", { class: "vl-stripes-scale" }, "weight 0", canvas, "strongest in each map");
+  const token = make("span", { class: "vl-stripes-token" }, "token of the query");
+  return make("div", { class: "vl-stripes-scale" }, "0", canvas, "strongest in each map", token);
 }
 
 function render({ model, el }) {
@@ -248,10 +255,10 @@ function render({ model, el }) {
   let query = start.query;
 
   const root = make("div", { class: "vl-stripes", "data-lm-suppress-shortcuts": "true" }, make("style", {}, STYLE));
-  const image = make("img", { src: url, alt: "", draggable: "false" });
+  const image = make("img", { src: url });
   const overlay = make("canvas", { class: "vl-stripes-overlay" });
   const frame = make("div", { class: "vl-stripes-image", tabindex: 0, role: "application",
-    "aria-label": "image with the query; the arrow keys move it by one token" }, image, overlay);
+    "aria-label": "image with the query; the arrow keys move it by one token" }, overlay);
   frame.style.aspectRatio = `${size[1]} / ${size[0]}`;
   const keys = make("div", { class: "vl-stripes-keys" });
   const readout = make("output", { class: "vl-stripes-readout", "aria-live": "polite" });
@@ -284,9 +291,9 @@ function render({ model, el }) {
     const [stage, view] = [grid(), model.get("views")[model.get("stage")]];
     rowSlider.show(token()[0], stage.height);
     columnSlider.show(token()[1], stage.width);
-    if (overlay.clientWidth) drawCross(overlay, stage, view, query, size[0]);
+    if (overlay.clientWidth && image.complete) drawCross(overlay, image, stage, view, query);
     keys.replaceChildren(...view.groups.map((group) => {
-      const about = `${group.tokens} tokens, strongest ${group.peak.toPrecision(2)}`;
+      const about = `${group.tokens} tokens, max ${group.peak.toPrecision(2)}`;
       const key = make("span", { class: "vl-stripes-key" }, make("i"), group.name, make("small", {}, about));
       key.style.setProperty("--vl-group", group.color);
       return key;
@@ -339,10 +346,10 @@ function render({ model, el }) {
 
   const sliders = make("div", { class: "vl-stripes-sliders" }, rowSlider.node, columnSlider.node);
   const left = make("div", {}, frame, sliders, keys);
-  const right = make("div", {}, maps.node, colorScale(colormap));
   const hint = make("span", {}, "Click or drag on the image, or use the arrow keys; choose a stage by its maps.");
-  root.append(make("div", { class: "vl-stripes-body" }, left, right), readout,
-    make("div", { class: "vl-stripes-foot" }, hint, reset));
+  const foot = make("div", { class: "vl-stripes-foot" }, hint, reset);
+  const right = make("div", {}, maps.node, colorScale(colormap), readout, foot);
+  root.append(make("div", { class: "vl-stripes-body" }, left, right));
   el.append(root);
   image.addEventListener("load", drawAll);
   const resized = new ResizeObserver(drawAll);
