@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import nbformat
 import pytest
+
+if TYPE_CHECKING:
+    from conftest import LabPage
+
+expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
 
 INSPECTOR = """
 import numpy as np
@@ -71,44 +78,162 @@ guess
 HELD = "print(guess)"
 
 
-@pytest.fixture
-def notebook(tmp_path: Path) -> Path:
-    cells = [nbformat.v4.new_code_cell(code.strip()) for code in (INSPECTOR, ASK, LIVE, PREDICT, HELD)]
-    path = tmp_path / "widgets.ipynb"
-    book = nbformat.v4.new_notebook(cells=cells)
+TIME_ONE_STEP = """() => new Promise(resolve => {
+    const root = document.querySelector('.vl-stripes');
+    const slider = document.querySelector('.vl-stripes-slide-column');
+    const seen = new MutationObserver(() => (seen.disconnect(), resolve(performance.now() - start)));
+    seen.observe(root, { attributes: true, attributeFilter: ['data-answers'] });
+    const start = performance.now();
+    slider.value = Number(slider.value) + 1;
+    slider.dispatchEvent(new Event('input'));
+})"""
+
+
+def write_notebook(path: Path, sources: Sequence[str]) -> Path:
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source.strip()) for source in sources])
     book.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(book, path)
     return path
+
+
+@pytest.fixture
+def notebook(tmp_path: Path) -> Path:
+    return write_notebook(tmp_path / "widgets.ipynb", [INSPECTOR, ASK, LIVE, PREDICT, HELD])
 
 
 def overlay_pixels(page: Any) -> str:
     return page.locator(".vl-stripes-overlay").evaluate("canvas => canvas.toDataURL()")
 
 
-def answers(page: Any) -> int:
-    return int(page.locator(".vl-stripes").get_attribute("data-answers"))
+def answer_to(page: Any, act: Callable[[], None]) -> None:
+    """Act, and wait until the page has drawn one more answer of the kernel."""
+    seen = page.locator(".vl-stripes").get_attribute("data-answers")
+    act()
+    page.wait_for_function("seen => document.querySelector('.vl-stripes').dataset.answers !== seen", arg=seen)
 
 
-def wait_for_answer(page: Any, more_than: int) -> None:
-    page.wait_for_function(
-        "count => Number(document.querySelector('.vl-stripes').dataset.answers) > count", arg=more_than
-    )
+def python_says(lab: LabPage, query: tuple[int, int], stage: int, text: str) -> bool:
+    return lab.run_cell(1) == f"{query} {stage} {text}"
 
 
-def agrees_with_python(lab: Any) -> tuple[str, str]:
-    """What the page's readout says and what Python's own answer to the widget's query says."""
-    said = lab.page.locator(".vl-stripes-readout").inner_text()
-    return said, lab.run_cell(1)
+def show(lab: LabPage, notebook: Path, theme: str = "JupyterLab Light") -> Any:
+    lab.set_theme(theme)
+    lab.open_notebook(notebook)
+    lab.run_all()
+    return lab.page
 
 
 @pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
-def test_the_page_shows_what_python_answers(lab_page: Any, notebook: Path, tmp_path: Path, theme: str) -> None:
-    page = lab_page.page
-    lab_page.set_theme(theme)
-    lab_page.open_notebook(notebook)
-    lab_page.run_all()
-    page.locator(".vl-stripes").wait_for()
-    page.wait_for_timeout(500)
+def test_the_inspector_shows_what_python_answers(lab_page: LabPage, notebook: Path, tmp_path: Path, theme: str) -> None:
+    page = show(lab_page, notebook, theme)
+    readout = page.locator(".vl-stripes-readout")
+    expect(readout).to_have_text("stage 2: token (12, 7) attends to 108 of 784 tokens.")
+    first = overlay_pixels(page)
+
+    row = page.locator(".vl-stripes-slide-row")
+    row.focus()
+    answer_to(page, lambda: page.keyboard.press("ArrowRight"))
+    expect(readout).to_have_text("stage 2: token (13, 7) attends to 108 of 784 tokens.")
+    assert python_says(lab_page, (108, 60), 1, readout.inner_text())
+    second = overlay_pixels(page)
+    assert second != first
+
+    image = page.locator(".vl-stripes-image")
+    box = image.bounding_box()
+    place = {"x": box["width"] * 200.5 / 224, "y": box["height"] * 20.5 / 224}
+    answer_to(page, lambda: image.click(position=place))
+    expect(readout).to_have_text("stage 2: token (2, 25) attends to 108 of 784 tokens.")
+    assert python_says(lab_page, (20, 200), 1, readout.inner_text())
+    assert overlay_pixels(page) not in (first, second)
+
     page.screenshot(path=tmp_path / "page.png")
     page.locator(".vl-stripes").screenshot(path=tmp_path / "stripes.png")
     page.locator(".vl-curves").screenshot(path=tmp_path / "curves.png")
+
+
+def test_the_inspector_needs_no_mouse(lab_page: LabPage, notebook: Path) -> None:
+    page = show(lab_page, notebook)
+    readout = page.locator(".vl-stripes-readout")
+    whole_map = page.get_by_role("button", name="stage 4, whole map")
+    whole_map.focus()
+    page.keyboard.press("Enter")
+    expect(readout).to_have_text("stage 4: token (3, 1) attends to 49 of 49 tokens.")
+    expect(whole_map).to_have_attribute("aria-pressed", "true")
+
+    page.locator(".vl-stripes-image").focus()
+    answer_to(page, lambda: page.keyboard.press("ArrowLeft"))
+    answer_to(page, lambda: page.keyboard.press("ArrowUp"))
+    expect(readout).to_have_text("stage 4: token (2, 0) attends to 49 of 49 tokens.")
+    assert page.evaluate("document.activeElement.className") == "vl-stripes-image", "JupyterLab took the arrow key"
+    assert python_says(lab_page, (80, 16), 3, readout.inner_text())
+
+    page.get_by_role("button", name="reset").focus()
+    page.keyboard.press("Enter")
+    expect(readout).to_have_text("stage 2: token (12, 7) attends to 108 of 784 tokens.")
+    assert python_says(lab_page, (100, 60), 1, readout.inner_text())
+
+
+def test_a_drag_ends_at_its_last_point_and_asks_only_as_fast_as_it_is_answered(
+    lab_page: LabPage, notebook: Path
+) -> None:
+    page = show(lab_page, notebook)
+    box = page.locator(".vl-stripes-image").bounding_box()
+    at = lambda y, x: (box["x"] + box["width"] * (x + 0.5) / 224, box["y"] + box["height"] * (y + 0.5) / 224)  # noqa: E731
+    page.mouse.move(*at(10, 10))
+    page.mouse.down()
+    page.mouse.move(*at(215, 120), steps=150)
+    page.mouse.up()
+    expect(page.locator(".vl-stripes-readout")).to_have_text("stage 2: token (26, 15) attends to 108 of 784 tokens.")
+    asked = int(page.locator(".vl-stripes").get_attribute("data-answers"))
+    assert 2 <= asked < 150
+    assert lab_page.run_cell(1).startswith("(215, 120) 1 stage 2: token (26, 15)")
+
+
+def test_an_answer_comes_within_a_tenth_of_a_second(lab_page: LabPage, notebook: Path) -> None:
+    page = show(lab_page, notebook)
+    page.locator(".vl-stripes-slide-column").focus()
+    times = [page.evaluate(TIME_ONE_STEP) for _ in range(11)]
+    assert statistics.median(times) < 100, f"milliseconds: {[round(time) for time in times]}"
+
+
+def test_a_failing_network_is_reported_on_the_page(lab_page: LabPage, tmp_path: Path) -> None:
+    broken = INSPECTOR + "inspector._respond = lambda y, x: [][0]\n"
+    page = show(
+        lab_page, write_notebook(tmp_path / "broken.ipynb", [broken.replace("\ninspector\n", "\ndisplay(inspector)\n")])
+    )
+    page.locator(".vl-stripes-slide-row").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".vl-stripes-readout")).to_contain_text("No answer for row 108, column 60: list index")
+
+
+def test_the_curves_show_the_end_of_the_run_and_a_guide_by_keyboard(lab_page: LabPage, notebook: Path) -> None:
+    page = show(lab_page, notebook)
+    expect(page.locator(".vl-curves-status")).to_contain_text("done in")
+    expect(page.get_by_role("progressbar", name="progress")).to_have_attribute("aria-valuenow", "100")
+    chart = page.locator(".vl-curves-chart")
+    last = {"CSWin": 0.923, "shifted windows": 0.759}
+    expect(chart).to_have_attribute(
+        "aria-label", "line chart: Accuracy while it learns; " + ", ".join(f"{k} {v}" for k, v in last.items())
+    )
+    assert chart.locator("path[stroke]").count() == 2
+    chart.focus()
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator(".vl-curves-readout")).to_have_text("step 80: CSWin 0.923, shifted windows 0.759")
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator(".vl-curves-readout")).to_contain_text("step 79: ")
+
+
+def test_a_committed_prediction_shows_its_explanation(lab_page: LabPage, notebook: Path) -> None:
+    page = show(lab_page, notebook)
+    commit = page.get_by_role("button", name="commit")
+    expect(commit).to_be_disabled()
+    assert "The first block brings" not in page.locator(".vl-predict").inner_text()
+    page.get_by_role("radio", name="one", exact=True).focus()
+    page.keyboard.press("Space")
+    expect(commit).to_be_enabled()
+    commit.focus()
+    page.keyboard.press("Enter")
+    verdict = page.locator(".vl-predict-verdict")
+    expect(verdict).to_contain_text("Not quite. The answer: two. The first block brings the row to the column")
+    expect(commit).to_be_disabled()
+    assert lab_page.run_cell(4).startswith("Prediction(guessed 'one':")
