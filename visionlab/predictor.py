@@ -33,7 +33,7 @@ class Predictor:
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
 
-    def prepare(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 s s"]:
+    def prepare(self, images: Float[Tensor, "*b _ _ _"]) -> Float[Tensor, "b 3 s s"]:
         """Resize, crop and normalise images (B, 3, H, W) in [0, 1]; a single (3, H, W) is taken as a batch of one.
 
         Raises:
@@ -61,11 +61,11 @@ class Predictor:
         return (images - mean) / std
 
     @torch.no_grad()
-    def probabilities(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
+    def probabilities(self, images: Float[Tensor, "*b _ _ _"]) -> Float[Tensor, "b k"]:
         """Return the probability of each class, (B, classes)."""
         return self.model(self.prepare(images)).softmax(dim=-1)
 
-    def __call__(self, images: Float[Tensor, "b 3 h w"], top: int = 5) -> list[dict[str, float]]:
+    def __call__(self, images: Float[Tensor, "*b _ _ _"], top: int = 5) -> list[dict[str, float]]:
         """Return the ``top`` classes of each image with their probabilities, best first."""
         values, indices = self.probabilities(images).topk(min(top, len(self.classes)))
         return [

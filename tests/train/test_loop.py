@@ -32,8 +32,9 @@ def same(a: nn.Module, b: nn.Module) -> bool:
 
 
 def test_the_loss_falls() -> None:
-    history = toy.run(300, dropout=0.0).history
-    assert history[-1]["loss"] < 0.6 * history[0]["loss"]
+    history = toy.run(600, dropout=0.0, learning_rate=3e-2).history
+    rows = [row["loss"] for row in history]
+    assert sum(rows[-20:]) < 0.5 * sum(rows[:20])
     assert {"step", "loss", "absolute"} == set(history[0])
 
 
@@ -114,9 +115,11 @@ def test_the_hook_hears_about_two_hundred_times_and_at_the_end() -> None:
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step() -> None:
     recipe = Recipe(steps=5, batch=2, learning_rate=1.0)
+    stream = Fresh(lambda n, rng: (torch.full((n, 1), float("nan")),))
     with pytest.raises(FloatingPointError, match=r"loss: nan at step 0"):
-        fit(nn.Linear(1, 1), Fresh(lambda n, rng: (torch.full((n, 1), float("nan")),)), lambda m, b: (m(b[0]).mean(), {}),
-            recipe, seed=0, fabric=start("32-true", "cpu"))  # fmt: skip
+        fit(
+            nn.Linear(1, 1), stream, lambda m, b: (m(b[0]).mean(), {}), recipe, seed=0, fabric=start("32-true", "cpu")
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize(

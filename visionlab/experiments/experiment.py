@@ -173,9 +173,8 @@ class Experiment:
             if folder
             else None
         )
-        if file is not None and file.exists() and not networks:
-            part = Result.load(file)
-        else:
+        done = file is not None and file.exists()
+        if not done or networks:
             hook = hooks(job.variant, job.seed) if hooks else None
             job = Job(**(vars(job) | {"hook": hook, "checkpoint": file.with_suffix(".pt") if file else None}))
             part.seconds[key], outcome = _timed(partial(self.measure, job))
@@ -184,8 +183,10 @@ class Experiment:
             part.arrays = {f"{key}/{name}": array for name, array in outcome.arrays.items()}
             if outcome.network is not None:
                 result.networks[job.variant, job.seed] = outcome.network
-            if file is not None:
-                part.save(file)
+        if file is not None and done:
+            part = Result.load(file)
+        elif file is not None:
+            part.save(file)
         result.rows += part.rows
         for ours, theirs in (
             (result.curves, part.curves),

@@ -39,7 +39,7 @@ def interval(values: Sequence[float], level: float = 0.95) -> Interval:
     if data.size == 0 or not np.isfinite(data).all():
         raise ValueError(f"values: expected finite numbers, got {list(values)}")
     spread = float(data.std(ddof=1)) / math.sqrt(data.size) if data.size > 1 else math.inf
-    return _around(float(data.mean()), spread, data.size - 1, level, data.size)
+    return _around(float(data.mean()), spread, float(data.size - 1), level, data.size)
 
 
 def difference(a: Mapping[int, float], b: Mapping[int, float], level: float = 0.95) -> Interval:

@@ -1,0 +1,137 @@
+"""The command line: each command answers, and what the user can mend is said in one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from visionlab import cli
+from visionlab.experiments.result import Result
+from visionlab.papers import PAPERS
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(cli, "_runs", lambda: tmp_path / "runs")
+    return tmp_path / "runs"
+
+
+def say(capsys: pytest.CaptureFixture[str], *args: str) -> str:
+    cli.main(list(args))
+    return capsys.readouterr().out
+
+
+def complain(capsys: pytest.CaptureFixture[str], *args: str) -> str:
+    with pytest.raises(SystemExit) as stop:
+        cli.main(list(args))
+    assert stop.value.code == 2
+    words = capsys.readouterr().err
+    assert words.startswith("visionlab: ")
+    assert words.count("\n") == 1
+    return words
+
+
+def test_list_names_everything_of_every_paper(capsys: pytest.CaptureFixture[str]) -> None:
+    words = say(capsys, "list")
+    for paper in PAPERS:
+        for name in (paper.title, paper.lab, paper.app, *paper.experiments, *paper.models):
+            assert name in words
+
+
+def test_run_measures_judges_and_writes(capsys: pytest.CaptureFixture[str], tmp_path: Path, own_cache: Path) -> None:
+    out = tmp_path / "reach.json"
+    words = say(capsys, "run", "cswin/reach", "--variants", "cswin", "shifted window", "--out", str(out))
+    assert "shown (94.5)" in words
+    assert Result.load(out).values("cswin", "reach on 56x56, 2 blocks (%)") == {0: 100.0}
+    kept = list(own_cache.glob("*.json"))
+    assert len(kept) == 2
+    kept[0].write_text(kept[0].read_text().replace("100.0", "50.0"))
+    again = say(capsys, "run", "cswin/reach", "--variants", "cswin", "shifted window")
+    assert again != words.replace(f"written to {out}\n", ""), "a finished part is read, not measured again"
+
+
+def test_show_prints_each_claim_with_its_verdict(capsys: pytest.CaptureFixture[str]) -> None:
+    words = say(capsys, "show", "claims")
+    assert words.count("cswin/same-colour") == 3
+    assert "not shown" in words
+    assert "accuracy at distance 6-7" in say(capsys, "show", "recorded")
+
+
+def test_weights_and_data_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "cswin_nano_eurosat" in say(capsys, "weights")
+    assert "sha256" in say(capsys, "weights", "show", "cswin_nano_eurosat")
+    assert "eurosat_mini" in say(capsys, "data")
+    assert "SeaLake                  60" in say(capsys, "data", "eurosat_mini", "--split", "test")
+    assert "stripes_explorer" in say(capsys, "app")
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["run", "cswin/rech"], "did you mean 'cswin/reach'"),
+        (["run", "cswin/reach", "--preset", "huge"], "preset: cswin/reach has quick, long, got 'huge'"),
+        (["run", "cswin/reach", "--variants", "swin"], "variants: cswin/reach has cswin, axial"),
+        (["run", "cswin/eurosat", "--data", "mnist"], "data: cswin/eurosat runs on eurosat_mini, eurosat, got 'mnist'"),
+        (["weights", "show", "nothing"], "weights: no 'nothing'"),
+        (["data", "cifar11"], "cifar10"),
+        (["data", "cifar10"], "download"),
+        (["lab", "99_nothing"], "there are 03_cswin"),
+        (["app", "nothing"], "there are stripes_explorer"),
+    ],
+)
+def test_mistakes_are_answered_in_one_line(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, args: list[str], words: str
+) -> None:
+    monkeypatch.setenv("VISIONLAB_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr(cli, "_learners_copy", lambda labs: labs)
+    assert words in complain(capsys, *args)
+
+
+def test_a_cache_that_cannot_be_written_is_said(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(cli, "_runs", lambda: tmp_path / "file" / "runs")
+    assert "cannot write" in complain(capsys, "run", "cswin/reach", "--variants", "cswin")
+
+
+def test_the_learners_copy_is_made_once_and_keeps_answers(tmp_path: Path) -> None:
+    labs = tmp_path / "labs"
+    labs.mkdir()
+    (labs / "01_one.ipynb").write_text("original")
+    copy = cli._learners_copy(labs)
+    (copy / "01_one.ipynb").write_text("my answers")
+    (labs / "02_two.ipynb").write_text("new lab")
+    assert cli._learners_copy(labs) == copy == tmp_path / "my_labs"
+    assert (copy / "01_one.ipynb").read_text() == "my answers"
+    assert (copy / "02_two.ipynb").read_text() == "new lab"
+
+
+def test_a_run_that_was_killed_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "visionlab", "run", "cswin/same-colour", "--variants", "cswin", "--device", "cpu"]
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    runs = tmp_path / "visionlab" / "runs"
+    try:
+        while not list(runs.glob("*.pt")):
+            assert process.poll() is None
+            os.sched_yield()
+    finally:
+        process.kill()
+        process.wait()
+    done = subprocess.run([*command, "--out", str(tmp_path / "out.json")], cwd=ROOT, env=environment, check=True,
+                          capture_output=True, text=True)  # fmt: skip
+    assert "cswin: accuracy" in done.stdout
+    steps = [step for step, _ in json.loads((tmp_path / "out.json").read_text())["curves"]["cswin/0"]["loss"]]
+    assert steps == sorted(set(steps))
+    assert steps[0] == 1
+    shutil.rmtree(runs)
