@@ -50,7 +50,7 @@ labs: $(READY)
 	$(ONE_THREAD) $(BIN)/python -m visionlab.notebooks labs/*.ipynb
 
 bench: $(READY)
-	OMP_NUM_THREADS=2 $(BIN)/python -m pytest benchmarks -o python_files='bench_*.py' --benchmark-only -s
+	OMP_NUM_THREADS=2 $(BIN)/python -m pytest benchmarks -o python_files='bench_*.py' -s
 
 claims: $(READY)
 	$(BIN)/visionlab run all --record

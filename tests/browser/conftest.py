@@ -16,7 +16,8 @@ import sys
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -222,14 +223,26 @@ class LabPage:
         self.page.on("pageerror", lambda error: self.errors.append(f"page: {error}"))
 
 
+@pytest.fixture(scope="session")
+def new_lab_page(lab_server: LabServer, chromium: Any) -> Callable[[], AbstractContextManager[LabPage]]:
+    """Opens an empty page, for fixtures that keep one over several tests."""
+
+    @contextmanager
+    def opened() -> Iterator[LabPage]:
+        page = chromium.new_page(viewport={"width": 1280, "height": 2400})
+        lab = LabPage(lab_server, page)
+        lab.watch()
+        yield lab
+        page.close()
+        lab.set_theme("JupyterLab Light")
+        lab_server.end_sessions()
+        assert lab.foreign == [], "the page asked other hosts"
+        assert lab.errors == [], "scripts of the page failed"
+
+    return opened
+
+
 @pytest.fixture
-def lab_page(lab_server: LabServer, chromium: Any) -> Iterator[LabPage]:
-    page = chromium.new_page(viewport={"width": 1280, "height": 2400})
-    lab = LabPage(lab_server, page)
-    lab.watch()
-    yield lab
-    page.close()
-    lab.set_theme("JupyterLab Light")
-    lab_server.end_sessions()
-    assert lab.foreign == [], "the page asked other hosts"
-    assert lab.errors == [], "scripts of the page failed"
+def lab_page(new_lab_page: Callable[[], AbstractContextManager[LabPage]]) -> Iterator[LabPage]:
+    with new_lab_page() as lab:
+        yield lab

@@ -233,8 +233,8 @@ class CSWinTransformer(nn.Module):
         self.num_classes = num_classes
         if global_pool is not None:
             self.global_pool = global_pool
-        self.head = nn.Linear(self.num_features, num_classes) if num_classes > 0 else nn.Identity()
-        self.head.apply(_initialise)
+        head = nn.Linear(self.num_features, num_classes) if num_classes > 0 else nn.Identity()
+        self.head = head.apply(_initialise).to(self.stem.conv.weight)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Recompute each block in the backward pass instead of storing its activations."""
@@ -302,7 +302,7 @@ default_cfgs = generate_default_cfgs(
 )
 
 
-def _build(name: str, pretrained: bool, **kwargs: Any) -> CSWinTransformer:
+def _build(name: str, pretrained: bool, **kwargs: Any) -> nn.Module:
     _, size, pixels = name.split("_")
     wide = 12 if pixels == "384" else 7
     defaults = {"img_size": int(pixels), "stripe_widths": (1, 2, wide, wide)} | CONFIGURATIONS[size]
@@ -316,36 +316,36 @@ def _build(name: str, pretrained: bool, **kwargs: Any) -> CSWinTransformer:
 
 
 @register_model
-def cswin_tiny_224(pretrained: bool = False, **kwargs: Any) -> CSWinTransformer:
+def cswin_tiny_224(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """CSWin-T: 22.3 M parameters, 4.3 G multiply-adds."""
     return _build("cswin_tiny_224", pretrained, **kwargs)
 
 
 @register_model
-def cswin_small_224(pretrained: bool = False, **kwargs: Any) -> CSWinTransformer:
+def cswin_small_224(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """CSWin-S: 34.6 M parameters, 6.8 G multiply-adds."""
     return _build("cswin_small_224", pretrained, **kwargs)
 
 
 @register_model
-def cswin_base_224(pretrained: bool = False, **kwargs: Any) -> CSWinTransformer:
+def cswin_base_224(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """CSWin-B: 77.4 M parameters, 15.0 G multiply-adds."""
     return _build("cswin_base_224", pretrained, **kwargs)
 
 
 @register_model
-def cswin_large_224(pretrained: bool = False, **kwargs: Any) -> CSWinTransformer:
+def cswin_large_224(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """CSWin-L: 173.3 M parameters, 33.1 G multiply-adds."""
     return _build("cswin_large_224", pretrained, **kwargs)
 
 
 @register_model
-def cswin_base_384(pretrained: bool = False, **kwargs: Any) -> CSWinTransformer:
+def cswin_base_384(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """CSWin-B at 384 pixels: stripe widths 1, 2, 12, 12; 47.0 G multiply-adds."""
     return _build("cswin_base_384", pretrained, **kwargs)
 
 
 @register_model
-def cswin_large_384(pretrained: bool = False, **kwargs: Any) -> CSWinTransformer:
+def cswin_large_384(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """CSWin-L at 384 pixels: stripe widths 1, 2, 12, 12; 101.9 G multiply-adds."""
     return _build("cswin_large_384", pretrained, **kwargs)

@@ -172,15 +172,9 @@ def measure_same_colour(job: Job) -> Outcome:
     fabric = start(preset.recipe.precision, job.device)
     stream = Fresh(partial(draw_same_colour, cells=preset.cells))
     run = fit(
-        network,
-        stream,
-        same_colour_loss,
-        preset.recipe,
-        seed=job.seed,
-        fabric=fabric,
-        hook=job.hook,
-        checkpoint=job.checkpoint,
-    )
+        network, stream, same_colour_loss, preset.recipe,
+        seed=job.seed, fabric=fabric, hook=job.hook, checkpoint=job.checkpoint,
+    )  # fmt: skip
     test = draw_same_colour(preset.test, generator(job.seed, 1_000_000), cells=preset.cells)
     cost = multiply_adds(job.variant, preset.cells, preset.cells) / 1e6
     metrics = same_colour_accuracy(run.model, test) | {"multiply-adds (M)": cost}
@@ -198,7 +192,7 @@ SAME_COLOUR = Experiment(
     measure=measure_same_colour,
     presets={
         "quick": SameColour(
-            recipe=Recipe(steps=220, batch=64, learning_rate=3e-3, warmup=20),
+            recipe=Recipe(steps=450, batch=32, learning_rate=3e-3, warmup=30),
             variants=("cswin", "shifted window"),
             test=2048,
         ),

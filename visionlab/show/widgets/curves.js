@@ -36,6 +36,9 @@ const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 const floats = (view) => new Float32Array(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength));
 const short = (value) => String(Number(value.toPrecision(3)));
 
+// JupyterLab's notebook takes arrow keys and letters from a focused element that does not itself carry this mark.
+const OWN_KEYS = "data-lm-suppress-shortcuts";
+
 function make(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
@@ -139,7 +142,7 @@ function drawLines(svg, lines, box, toX, toY) {
 }
 
 function render({ model, el }) {
-  const svg = shape("svg", { role: "img", tabindex: 0, class: "vl-curves-chart" });
+  const svg = shape("svg", { role: "img", tabindex: 0, class: "vl-curves-chart", [OWN_KEYS]: "true" });
   const bar = make("i");
   const track = make("div", { class: "vl-curves-bar", role: "progressbar", "aria-label": "progress",
     "aria-valuemin": 0, "aria-valuemax": 100 }, bar);
@@ -147,7 +150,7 @@ function render({ model, el }) {
   const readout = make("output", { class: "vl-curves-readout", "aria-live": "polite" });
   const title = make("div", { class: "vl-curves-title" });
   const run = make("div", { class: "vl-curves-run" }, track, status);
-  const root = make("div", { class: "vl-curves", "data-lm-suppress-shortcuts": "true" },
+  const root = make("div", { class: "vl-curves" },
     make("style", {}, STYLE), title, svg, run, readout);
   el.append(root);
   let lines = [];
@@ -162,7 +165,7 @@ function render({ model, el }) {
   function draw() {
     const width = svg.clientWidth;
     if (!width) return;
-    const right = width - Math.min(0.4 * width, 40 + Math.max(60, ...lines.map(labelWidth)));
+    const right = width - Math.min(0.55 * width, 40 + Math.max(60, ...lines.map(labelWidth)));
     const box = { left: MARGIN.left, right, top: MARGIN.top, bottom: HEIGHT - MARGIN.bottom };
     const [x0, x1] = extent(lines, "x", model.get("x_range"));
     const [y0, y1] = extent(lines, "y", model.get("y_range"));

@@ -4,14 +4,15 @@
 const STYLE = `
 .vl-stripes { --vl-ink: var(--jp-content-font-color1, #212121); --vl-soft: var(--jp-content-font-color2, #616161);
   --vl-line: var(--jp-border-color2, #c8c8c8); --vl-brand: var(--jp-brand-color1, #1976d2);
-  container-type: inline-size; box-sizing: border-box; width: 100%; padding: 4px 2px 2px; color: var(--vl-ink);
+  container-type: inline-size; padding: 4px 3px; color: var(--vl-ink);
   font: 15px/1.4 var(--jp-ui-font-family, system-ui, sans-serif); }
-.vl-stripes * { box-sizing: border-box; }
 .vl-stripes-body { display: grid; grid-template-columns: minmax(250px, 5fr) 7fr; gap: 6px 24px; align-items: start; }
 @container (max-width: 640px) { .vl-stripes-body { grid-template-columns: 1fr; } }
 .vl-stripes-image { position: relative; width: 100%; cursor: crosshair; touch-action: none; border-radius: 4px;
-  overflow: hidden; line-height: 0; user-select: none; }
+  overflow: hidden; }
 .vl-stripes-image canvas { position: absolute; inset: 0; width: 100%; height: 100%; pointer-events: none; }
+.vl-stripes-ring { position: absolute; width: 13px; height: 13px; margin: -6.5px; border: 2px solid #fff;
+  border-radius: 50%; box-shadow: 0 0 0 1px #000, inset 0 0 0 1px #000; pointer-events: none; }
 .vl-stripes :focus-visible { outline: 3px solid var(--vl-brand); outline-offset: 2px; }
 .vl-stripes-sliders { display: grid; grid-template-columns: max-content 1fr 5.2em; gap: 2px 10px; align-items: center;
   margin-top: 8px; }
@@ -40,9 +41,9 @@ const STYLE = `
 .vl-stripes-scale canvas { width: 110px; height: 11px; border-radius: 2px; }
 .vl-stripes-token::before { content: ""; display: inline-block; width: 9px; height: 9px; margin: 0 7px 0 10px;
   border: 2px solid #fff; outline: 1px solid #000; }
-.vl-stripes-readout { display: block; min-height: 5.6em; margin-top: 12px; padding: 8px 12px; border-radius: 4px;
-  border-left: 4px solid var(--vl-brand); background: var(--jp-layout-color2, #eee); font-size: 15px; }
-.vl-stripes-waiting .vl-stripes-readout { opacity: 0.5; }
+.vl-stripes-readout { display: block; min-height: 4.2em; margin-top: 12px; padding: 8px 12px; border-radius: 4px;
+  border-left: 4px solid var(--vl-brand); background: var(--jp-layout-color2, #eee); }
+.vl-stripes-waiting .vl-stripes-readout { opacity: 0.5; transition: opacity 0.2s 0.4s; }
 .vl-stripes-foot { display: flex; justify-content: space-between; align-items: baseline; gap: 16px; margin-top: 6px;
   font-size: 13px; color: var(--vl-soft); }
 .vl-stripes-foot button { font: inherit; color: inherit; background: none; border: 1px solid var(--vl-line);
@@ -54,7 +55,11 @@ const VEIL = [12, 14, 20]; // over what the token does not see, in both themes
 
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 const bytes = (view) => new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
-const rgb = (hex) => [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
+const rgba = (red, green, blue, alpha) => ((alpha << 24) | (blue << 16) | (green << 8) | red) >>> 0;
+const hue = (hex, alpha) => rgba(...[1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16)), alpha);
+
+// JupyterLab's notebook takes arrow keys and letters from a focused element that does not itself carry this mark.
+const OWN_KEYS = "data-lm-suppress-shortcuts";
 
 function make(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
@@ -67,7 +72,7 @@ function make(tag, attributes = {}, ...children) {
 function tokenLayer({ height, width }, paint) {
   const canvas = make("canvas", { width, height });
   const pixels = new ImageData(width, height);
-  for (let i = 0; i < width * height; i++) pixels.data.set(paint(i), 4 * i);
+  new Uint32Array(pixels.data.buffer).forEach((_, i, words) => (words[i] = paint(i)));
   canvas.getContext("2d").putImageData(pixels, 0, 0);
   return canvas;
 }
@@ -92,14 +97,17 @@ function border(mask, { height, width }, cellHeight, cellWidth, grow) {
   return path;
 }
 
-/** Fits a canvas to its size on the page; returns its context, with one unit a CSS pixel. */
-function fitted(canvas, width, height) {
+/** Fits a canvas to its size on the page and fills it with a photo; one unit of its context is a CSS pixel. */
+function photoContext(canvas, photo, width, height) {
   const ratio = window.devicePixelRatio || 1;
-  canvas.width = Math.max(1, Math.round(width * ratio));
-  canvas.height = Math.max(1, Math.round(height * ratio));
+  const [across, down] = [Math.max(1, Math.round(width * ratio)), Math.max(1, Math.round(height * ratio))];
+  if (canvas.width !== across) canvas.width = across;
+  if (canvas.height !== down) canvas.height = down;
   const context = canvas.getContext("2d");
-  context.setTransform(canvas.width / width, 0, 0, canvas.height / height, 0, 0);
-  context.imageSmoothingEnabled = false;
+  context.setTransform(across / width, 0, 0, down / height, 0, 0);
+  context.imageSmoothingEnabled = true;
+  context.drawImage(photo, 0, 0, width, height);
+  context.imageSmoothingEnabled = false; // tokens have sharp edges
   return context;
 }
 
@@ -113,10 +121,19 @@ function stroke(context, path, color, width) {
   context.stroke(path);
 }
 
-function drawPhoto(context, image, width, height) {
-  context.imageSmoothingEnabled = true;
-  context.drawImage(image, 0, 0, width, height);
-  context.imageSmoothingEnabled = false;
+/** The image in dim grey, the ground of the small maps. */
+function dimmed(image) {
+  const canvas = make("canvas", { width: image.naturalWidth, height: image.naturalHeight });
+  const context = canvas.getContext("2d");
+  context.drawImage(image, 0, 0);
+  context.globalCompositeOperation = "saturation";
+  context.fillStyle = "#808080";
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  context.globalCompositeOperation = "source-over";
+  context.globalAlpha = 0.6;
+  context.fillStyle = `rgb(${VEIL})`;
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  return canvas;
 }
 
 function drawToken(context, [row, column], cellHeight, cellWidth, width) {
@@ -126,44 +143,30 @@ function drawToken(context, [row, column], cellHeight, cellWidth, width) {
 }
 
 /** The large picture: what the token sees stays bright, each stripe is tinted by its weights. */
-function drawCross(canvas, image, stage, view, [y, x]) {
-  const { clientWidth: width, clientHeight: height } = canvas;
-  const context = fitted(canvas, width, height);
+function drawCross(canvas, [width, height], photo, stage, view) {
+  const context = photoContext(canvas, photo, width, height);
   const [cellHeight, cellWidth] = [height / stage.height, width / stage.width];
   const groups = view.groups.map((g) => ({ ...g, mask: bytes(g.mask), weights: bytes(g.weights) }));
-  drawPhoto(context, image, width, height);
+  const put = (paint) => context.drawImage(tokenLayer(stage, paint), 0, 0, width, height);
   const seen = (i) => groups.some((g) => g.mask[i]);
   context.globalCompositeOperation = "saturation"; // grey under the tints, or photo and tint could not be told apart
-  context.drawImage(tokenLayer(stage, (i) => [128, 128, 128, seen(i) ? 215 : 0]), 0, 0, width, height);
+  put((i) => (seen(i) ? rgba(128, 128, 128, 215) : 0));
   context.globalCompositeOperation = "source-over";
-  context.drawImage(tokenLayer(stage, (i) => [...VEIL, seen(i) ? 0 : 120]), 0, 0, width, height);
-  for (const group of groups) {
-    const hue = rgb(group.color);
-    const heat = tokenLayer(stage, (i) => [...hue, group.mask[i] ? 30 + (group.weights[i] / 255) * 195 : 0]);
-    context.drawImage(heat, 0, 0, width, height);
+  put((i) => (seen(i) ? 0 : rgba(...VEIL, 120)));
+  for (const { color, mask, weights } of groups) {
+    const tints = Array.from({ length: 256 }, (_, weight) => hue(color, 30 + Math.round((195 * weight) / 255)));
+    put((i) => (mask[i] ? tints[weights[i]] : 0));
   }
   for (const group of groups) stroke(context, border(group.mask, stage, cellHeight, cellWidth, 1.8), group.color, 2);
   drawToken(context, view.token, cellHeight, cellWidth, 2.5);
-  const ring = new Path2D();
-  ring.arc(((x + 0.5) * width) / image.naturalWidth, ((y + 0.5) * height) / image.naturalHeight, 5, 0, 2 * Math.PI);
-  stroke(context, ring, "#ffffff", 2);
 }
 
-/** A small map: the image in dim grey, and over the stripe the weights in the map's colours. */
-function drawMap(canvas, image, stage, view, group, colormap) {
-  const { clientWidth: width, clientHeight: height } = canvas;
-  const context = fitted(canvas, width, height);
-  drawPhoto(context, image, width, height);
-  context.globalCompositeOperation = "saturation";
-  context.fillStyle = "#808080";
-  context.fillRect(0, 0, width, height);
-  context.globalCompositeOperation = "source-over";
-  context.fillStyle = `rgba(${VEIL}, 0.6)`;
-  context.fillRect(0, 0, width, height);
-  const [mask, weights] = [bytes(group.mask), bytes(group.weights)];
-  const heat = tokenLayer(stage, (i) => [...colormap.subarray(3 * weights[i], 3 * weights[i] + 3), mask[i] * 245]);
-  context.drawImage(heat, 0, 0, width, height);
+/** A small map: the dimmed image, and over the stripe the weights in the map's colours. */
+function drawMap(canvas, [width, height], ground, stage, view, group, colors) {
+  const context = photoContext(canvas, ground, width, height);
   const [cellHeight, cellWidth] = [height / stage.height, width / stage.width];
+  const [mask, weights] = [bytes(group.mask), bytes(group.weights)];
+  context.drawImage(tokenLayer(stage, (i) => (mask[i] ? colors[weights[i]] : 0)), 0, 0, width, height);
   context.strokeStyle = group.color;
   context.lineWidth = 1.5;
   context.stroke(border(mask, stage, cellHeight, cellWidth, 1));
@@ -189,13 +192,14 @@ function questions(send, onWaiting) {
   return {
     ask: (query) => ((next = query), busy || release()),
     answered: release,
-    pending: () => next !== null,
+    behind: () => busy,
     stop: () => clearTimeout(timer),
   };
 }
 
 function slider(name, onInput) {
-  const input = make("input", { type: "range", min: 0, step: 1, class: `vl-stripes-slide-${name}`, "aria-label": name });
+  const input = make("input", { type: "range", min: 0, step: 1, class: `vl-stripes-slide-${name}`, "aria-label": name,
+    [OWN_KEYS]: "true" });
   const value = make("output", { "aria-hidden": "true" });
   input.addEventListener("input", () => onInput(Number(input.value)));
   const show = (index, count) => {
@@ -227,7 +231,7 @@ function mapGrid(stages, views, [imageHeight, imageWidth], onSelect) {
     views[s].groups.forEach((group, g) => {
       const canvas = make("canvas");
       canvas.style.aspectRatio = `${imageWidth} / ${imageHeight}`;
-      const button = make("button", { type: "button", class: "vl-stripes-map" }, canvas);
+      const button = make("button", { type: "button", class: "vl-stripes-map", [OWN_KEYS]: "true" }, canvas);
       button.addEventListener("click", () => onSelect(s));
       const alone = pair && views[s].groups.length === 1;
       const cell = make("div", {}, button, ...(alone ? [make("div", { class: "vl-stripes-whole" }, group.name)] : []));
@@ -239,8 +243,8 @@ function mapGrid(stages, views, [imageHeight, imageWidth], onSelect) {
   return { node, heads, panels };
 }
 
-function colorScale(colormap) {
-  const canvas = tokenLayer({ height: 1, width: 256 }, (i) => [...colormap.subarray(3 * i, 3 * i + 3), 255]);
+function colorScale(colors) {
+  const canvas = tokenLayer({ height: 1, width: 256 }, (i) => colors[i]);
   canvas.setAttribute("aria-hidden", "true");
   const token = make("span", { class: "vl-stripes-token" }, "token of the query");
   return make("div", { class: "vl-stripes-scale" }, "0", canvas, "strongest in each map", token);
@@ -250,19 +254,22 @@ function render({ model, el }) {
   const stages = model.get("stages");
   const size = model.get("image_size");
   const colormap = bytes(model.get("colormap"));
+  const colors = Array.from({ length: 256 }, (_, i) => rgba(...colormap.subarray(3 * i, 3 * i + 3), 250));
   const start = { query: model.get("query"), stage: model.get("stage") };
   const url = URL.createObjectURL(new Blob([model.get("image_png")], { type: "image/png" }));
   let query = start.query;
+  let ground = null;
 
-  const root = make("div", { class: "vl-stripes", "data-lm-suppress-shortcuts": "true" }, make("style", {}, STYLE));
+  const root = make("div", { class: "vl-stripes" }, make("style", {}, STYLE));
   const image = make("img", { src: url });
   const overlay = make("canvas", { class: "vl-stripes-overlay" });
-  const frame = make("div", { class: "vl-stripes-image", tabindex: 0, role: "application",
-    "aria-label": "image with the query; the arrow keys move it by one token" }, overlay);
+  const ring = make("i", { class: "vl-stripes-ring" });
+  const frame = make("div", { class: "vl-stripes-image", tabindex: 0, role: "application", [OWN_KEYS]: "true",
+    "aria-label": "image with the query; the arrow keys move it by one token" }, overlay, ring);
   frame.style.aspectRatio = `${size[1]} / ${size[0]}`;
   const keys = make("div", { class: "vl-stripes-keys" });
   const readout = make("output", { class: "vl-stripes-readout", "aria-live": "polite" });
-  const reset = make("button", { type: "button" }, "reset");
+  const reset = make("button", { type: "button", [OWN_KEYS]: "true" }, "reset");
 
   const grid = () => stages[model.get("stage")];
   const token = () => [[grid().height, size[0]], [grid().width, size[1]]]
@@ -283,42 +290,54 @@ function render({ model, el }) {
 
   function moveTo(y, x) {
     query = [clamp(Math.floor(y), 0, size[0] - 1), clamp(Math.floor(x), 0, size[1] - 1)];
-    drawLarge();
+    showQuery();
     line.ask(query);
   }
 
-  function drawLarge() {
-    const [stage, view] = [grid(), model.get("views")[model.get("stage")]];
-    rowSlider.show(token()[0], stage.height);
-    columnSlider.show(token()[1], stage.width);
-    if (overlay.clientWidth && image.complete) drawCross(overlay, image, stage, view, query);
-    keys.replaceChildren(...view.groups.map((group) => {
+  function showQuery() {
+    rowSlider.show(token()[0], grid().height);
+    columnSlider.show(token()[1], grid().width);
+    ring.style.top = `${(100 * (query[0] + 0.5)) / size[0]}%`;
+    ring.style.left = `${(100 * (query[1] + 0.5)) / size[1]}%`;
+  }
+
+  function drawPictures() {
+    if (!image.naturalWidth) return;
+    const sizeOf = ({ clientWidth, clientHeight }) => [clientWidth, clientHeight];
+    const [large, ...small] = [overlay, ...maps.panels.map((panel) => panel.canvas)].map(sizeOf); // all before drawing
+    if (!large[0] || !small[0][0]) return;
+    const views = model.get("views");
+    ground ??= dimmed(image);
+    drawCross(overlay, large, image, grid(), views[model.get("stage")]);
+    maps.panels.forEach(({ s, g, canvas }, i) =>
+      drawMap(canvas, small[i], ground, stages[s], views[s], views[s].groups[g], colors));
+  }
+
+  function showAnswer() {
+    const [views, selected] = [model.get("views"), model.get("stage")];
+    drawPictures();
+    showQuery();
+    keys.replaceChildren(...views[selected].groups.map((group) => {
       const about = `${group.tokens} tokens, max ${group.peak.toPrecision(2)}`;
       const key = make("span", { class: "vl-stripes-key" }, make("i"), group.name, make("small", {}, about));
       key.style.setProperty("--vl-group", group.color);
       return key;
     }));
-  }
-
-  function drawAll() {
-    const views = model.get("views");
-    drawLarge();
-    maps.heads.forEach((head, s) => (head.dataset.selected = s === model.get("stage")));
-    for (const { s, g, button, canvas } of maps.panels) {
-      const [stage, view, group] = [stages[s], views[s], views[s].groups[g]];
-      button.setAttribute("aria-pressed", s === model.get("stage"));
-      button.setAttribute("aria-label", `${stage.title}, ${group.name}, ${stage.height} by ${stage.width} tokens, ` +
-        `query at row ${view.token[0]}, column ${view.token[1]}, strongest weight ${group.peak.toPrecision(2)}`);
-      if (canvas.clientWidth && image.complete) drawMap(canvas, image, stage, view, group, colormap);
+    maps.heads.forEach((head, s) => (head.dataset.selected = s === selected));
+    for (const { s, g, button } of maps.panels) {
+      const [stage, { token, groups }] = [stages[s], views[s]];
+      button.setAttribute("aria-pressed", s === selected);
+      button.setAttribute("aria-label", `${stage.title}, ${groups[g].name}, ${stage.height} by ${stage.width} tokens, ` +
+        `query at row ${token[0]}, column ${token[1]}, strongest weight ${groups[g].peak.toPrecision(2)}`);
     }
     readout.textContent = model.get("readout");
     root.dataset.answers = model.get("answers");
   }
 
   const hear = {
-    "change:query": () => line.pending() || (query = model.get("query")),
-    "change:answers": () => (line.answered(), line.pending() || drawAll()),
-    "change:stage": drawAll,
+    "change:query": () => line.behind() || (query = model.get("query")),
+    "change:answers": () => (line.answered(), showAnswer()),
+    "change:stage": showAnswer,
     "change:readout": () => (readout.textContent = model.get("readout")),
   };
   for (const [event, handler] of Object.entries(hear)) model.on(event, handler);
@@ -348,13 +367,13 @@ function render({ model, el }) {
   const left = make("div", {}, frame, sliders, keys);
   const hint = make("span", {}, "Click or drag on the image, or use the arrow keys; choose a stage by its maps.");
   const foot = make("div", { class: "vl-stripes-foot" }, hint, reset);
-  const right = make("div", {}, maps.node, colorScale(colormap), readout, foot);
+  const right = make("div", {}, maps.node, colorScale(colors), readout, foot);
   root.append(make("div", { class: "vl-stripes-body" }, left, right));
   el.append(root);
-  image.addEventListener("load", drawAll);
-  const resized = new ResizeObserver(drawAll);
+  image.addEventListener("load", drawPictures);
+  const resized = new ResizeObserver(drawPictures);
   resized.observe(frame);
-  drawAll();
+  showAnswer();
   return () => {
     resized.disconnect();
     line.stop();

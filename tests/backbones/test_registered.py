@@ -1,0 +1,130 @@
+"""One contract for every network of every paper: timm's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import timm
+import torch
+from timm.optim import param_groups_layer_decay
+from torch import Tensor, nn
+
+from visionlab.papers import PAPERS
+
+NAMES = [name for paper in PAPERS for name in paper.models]
+SMALLEST = [paper.models[0] for paper in PAPERS if paper.models]
+
+
+def meta(name: str, **options: Any) -> nn.Module:
+    """The real network without its memory: enough for names and shapes."""
+    with torch.device("meta"):
+        return timm.create_model(name, **options)
+
+
+def images(network: nn.Module, batch: int = 1) -> Tensor:
+    device = next(network.parameters()).device
+    return torch.rand(batch, *network.pretrained_cfg["input_size"], device=device)
+
+
+@pytest.fixture(scope="module", params=SMALLEST)
+def real(request: pytest.FixtureRequest) -> nn.Module:
+    torch.manual_seed(0)
+    return timm.create_model(request.param).eval()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_name_is_ours(name: str) -> None:
+    assert timm.models.model_entrypoint(name).__module__.startswith("visionlab.backbones.")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_its_configuration_is_true(name: str) -> None:
+    network = meta(name)
+    cfg = network.pretrained_cfg
+    assert isinstance(network.get_submodule(cfg["classifier"]), nn.Linear)
+    assert isinstance(network.get_submodule(cfg["first_conv"]), nn.Conv2d)
+    assert network.get_submodule(cfg["classifier"]).out_features == cfg["num_classes"]
+    assert tuple(network.forward_features(images(network)).shape[2:]) == tuple(cfg["pool_size"])
+    assert all(cfg[key] for key in ("license", "paper_ids", "paper_name", "origin_url", "mean", "std", "interpolation"))
+    assert 0.8 <= cfg["crop_pct"] <= 1
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_feature_info_tells_the_maps(name: str) -> None:
+    network = meta(name, features_only=True)
+    x = torch.empty(2, 3, 224, 224, device="meta")
+    for y, channels, reduction in zip(
+        network(x), network.feature_info.channels(), network.feature_info.reduction(), strict=True
+    ):
+        assert y.shape == (2, channels, 224 // reduction, 224 // reduction)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_layers_are_grouped_from_the_input_to_the_head(name: str) -> None:
+    network = meta(name)
+    groups = param_groups_layer_decay(network, weight_decay=0.05, layer_decay=0.5)
+    scales = {id(p): group["lr_scale"] for group in groups for p in group["params"]}
+    assert len(scales) == len(list(network.parameters()))
+    order = [scales[id(parameter)] for _, parameter in network.named_parameters()]
+    assert order == sorted(order), "later layers learn faster"
+    assert len(set(order)) > 4
+    decayed = {id(p) for group in groups if group["weight_decay"] for p in group["params"]}
+    assert decayed == {id(p) for p in network.parameters() if p.ndim > 1}
+
+
+def test_the_forward_pass_is_features_then_head(real: nn.Module) -> None:
+    x = images(real, 2)
+    with torch.no_grad():
+        logits, features = real(x), real.forward_features(x)
+        assert torch.equal(logits, real.forward_head(features))
+        pre = real.forward_head(features, pre_logits=True)
+    assert logits.shape == (2, real.num_classes)
+    assert pre.shape == (2, real.head_hidden_size)
+    assert features.shape[1] == real.num_features
+
+
+def test_intermediate_maps_are_those_on_the_way(real: nn.Module) -> None:
+    x = images(real)
+    with torch.no_grad():
+        final, maps = real.forward_intermediates(x)
+        assert torch.equal(final, real.forward_features(x))
+        assert [y.shape[1] for y in maps] == [info["num_chs"] for info in real.feature_info]
+        assert torch.equal(real.forward_intermediates(x, norm=True, intermediates_only=True)[-1], final)
+        early = real.forward_intermediates(x, indices=[0, 1], stop_early=True, intermediates_only=True)
+        assert all(torch.equal(a, b) for a, b in zip(early, maps[:2], strict=True))
+        last = real.forward_intermediates(x, indices=1, output_fmt="NHWC", intermediates_only=True)
+        assert torch.equal(last[0].permute(0, 3, 1, 2), maps[-1])
+    with pytest.raises(ValueError, match="output_fmt: expected NCHW or NHWC, got 'NLC'"):
+        real.forward_intermediates(x, output_fmt="NLC")
+
+
+@pytest.mark.parametrize("name", SMALLEST)
+def test_the_classifier_can_be_replaced_and_removed(name: str) -> None:
+    network = meta(name)
+    x = images(network)
+    network.reset_classifier(7)
+    assert network(x).shape == (1, 7)
+    assert network.get_classifier().out_features == 7
+    network.reset_classifier(0)
+    assert network(x).shape == (1, network.num_features)
+    network.reset_classifier(3, "")
+    assert network(x).shape[-1] == 3
+    assert network(x).ndim > 2
+
+
+@pytest.mark.parametrize("name", SMALLEST)
+def test_layers_behind_the_wanted_maps_can_be_pruned(name: str) -> None:
+    network = meta(name)
+    whole = sum(p.numel() for p in network.parameters())
+    assert network.prune_intermediate_layers([0, 1], prune_norm=True) == [0, 1]
+    assert sum(p.numel() for p in network.parameters()) < whole / 3
+    assert len(network.forward_intermediates(images(network), [0, 1], intermediates_only=True)) == 2
+
+
+def test_checkpointing_can_be_switched(real: nn.Module) -> None:
+    x = images(real)
+    expected = real(x)
+    real.set_grad_checkpointing()
+    assert torch.equal(real(x), expected)
+    real.set_grad_checkpointing(False)

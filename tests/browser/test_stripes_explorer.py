@@ -1,0 +1,117 @@
+"""The stripes explorer in a browser and through its interface: opens filled, answers, survives any picture."""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+import pytest
+from gradio_client import Client, handle_file
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def explorer() -> Any:
+    spec = importlib.util.spec_from_file_location("stripes_explorer", ROOT / "apps" / "stripes_explorer.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def address(explorer: Any) -> Iterator[str]:
+    demo = explorer.build()
+    began = time.monotonic()
+    _, url, _ = demo.queue().launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", ssr_mode=False)
+    assert time.monotonic() - began < 10
+    yield url
+    demo.close()
+
+
+@pytest.fixture(scope="module")
+def client(address: str) -> Client:
+    return Client(address, verbose=False)
+
+
+def words(client: Client, path: Path | str, row: float = 50, column: float = 50, depth: int = 1) -> str:
+    return client.predict(handle_file(str(path)), row, column, depth, api_name="/look")[3]
+
+
+def test_its_interface_is_named(client: Client) -> None:
+    assert set(client.view_api(return_format="dict", print_info=False)["named_endpoints"]) == {"/look", "/example"}
+
+
+@pytest.mark.parametrize(
+    ("size", "mode"), [((640, 480), "RGB"), ((1, 1), "L"), ((5000, 3), "RGBA"), ((3, 900), "1"), ((80, 80), "P")]
+)
+def test_pictures_of_any_size_and_kind_are_answered(
+    client: Client, tmp_path: Path, size: tuple[int, int], mode: str
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
+    Image.fromarray(noise).convert(mode).save(tmp_path / "picture.png")
+    said = words(client, tmp_path / "picture.png")
+    assert said.count("\n") == 4
+    assert "stage 4" in said
+
+
+def test_the_field_grows_with_depth(client: Client, explorer: Any, tmp_path: Path) -> None:
+    explorer.examples()["a cat"].save(tmp_path / "cat.png")
+    one, two = (words(client, tmp_path / "cat.png", depth=depth).splitlines()[-1] for depth in (1, 2))
+    assert "stage 1, block 1: 3.0 % of the picture" in one
+    assert "stage 2, block 1: 100.0 % of the picture" in two
+
+
+def test_an_answer_takes_less_than_a_second(explorer: Any) -> None:
+    predictor, picture = explorer.weights.load("cswin_nano_eurosat"), explorer.examples()["a cat"]
+    explorer.look(predictor, picture, 50, 50, 8)
+    began = time.perf_counter()
+    explorer.look(predictor, picture, 20, 70, 8)
+    assert time.perf_counter() - began < 2, "one second on an idle machine"
+
+
+def test_no_picture_is_said_and_a_broken_file_does_no_harm(client: Client, explorer: Any, tmp_path: Path) -> None:
+    with pytest.raises(gr.Error, match="Choose a picture first"):
+        explorer.look(explorer.weights.load("cswin_nano_eurosat"), None, 1, 1, 1)
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n but not really")
+    with pytest.raises(Exception, match=r"(?i)error|identify"):
+        words(client, tmp_path / "broken.png")
+    explorer.examples()["coffee"].save(tmp_path / "coffee.png")
+    assert "stage 4" in words(client, tmp_path / "coffee.png")
+
+
+def test_it_opens_filled_and_answers_a_click(address: str, chromium: Any, tmp_path: Path) -> None:
+    page = chromium.new_page(viewport={"width": 1400, "height": 1200})
+    foreign, errors = [], []
+    page.on("request", lambda request: foreign.append(request.url) if "127.0.0.1" not in request.url else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(address)
+    filled = "() => (document.querySelector('#words textarea') || {value: ''}).value.includes('stage 4')"
+    page.wait_for_function(filled, timeout=30_000)
+    said = page.locator("#words textarea").input_value()
+    before = page.locator("#field img").get_attribute("src")
+    picture = page.locator("#view img")
+    box = picture.bounding_box()
+    picture.click(position={"x": box["width"] * 0.3, "y": box["height"] * 0.8})
+    page.wait_for_function("old => document.querySelector('#words textarea').value !== old", arg=said, timeout=15_000)
+    row = float(page.locator("#row input[type=number]").input_value())
+    column = float(page.locator("#column input[type=number]").input_value())
+    assert 70 < row < 90
+    assert 10 < column < 50
+    page.wait_for_timeout(1500)
+    now = page.locator("#words textarea").input_value()
+    assert f"token ({int(row * 56 / 100)}, " in now.splitlines()[0]
+    assert page.locator("#field img").get_attribute("src") != before
+    page.locator("#depth input[type=range]").focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("() => document.querySelector('#words textarea').value.includes('stage 2, block 1:')")
+    page.screenshot(path=tmp_path / "explorer.png", full_page=True)
+    page.close()
+    assert [url for url in foreign if not url.startswith(("data:", "blob:"))] == []
+    assert errors == []
