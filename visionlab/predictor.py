@@ -84,9 +84,14 @@ class Predictor:
             classes: a name for each output.
             checkpoint: a file of weights, ours or published.
             kwargs: passed to the network.
+
+        Raises:
+            FileNotFoundError: if there is no such file of weights.
         """
         import timm
 
+        if checkpoint is not None and not Path(checkpoint).is_file():
+            raise FileNotFoundError(f"checkpoint: there is no file {checkpoint}")
         model = timm.create_model(
             name, num_classes=len(classes), checkpoint_path=str(checkpoint) if checkpoint else "", **kwargs
         ).eval()

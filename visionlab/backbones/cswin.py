@@ -38,7 +38,7 @@ from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
 from visionlab.backbones.cswin_attention import CrossShapedWindowAttention
-from visionlab.backbones.cswin_published import read_published_names
+from visionlab.backbones.cswin_published import in_our_names, read_published_names
 
 __all__ = ["CONFIGURATIONS", "CSWinBlock", "CSWinTransformer"]
 
@@ -150,7 +150,7 @@ class CSWinTransformer(nn.Module):
             if len(value) != 4 or min(value) < 1:
                 raise ValueError(f"{name}: expected four whole numbers >= 1, one a stage, got {tuple(value)}")
         self.num_classes = num_classes
-        self.global_pool = global_pool
+        self.global_pool = _known_pool(global_pool)
         self.stem = Stem(in_chans, dim)
         last = max(1, sum(depths) - 1)
         rates = [drop_path_rate * i / last for i in range(sum(depths))]
@@ -197,7 +197,10 @@ class CSWinTransformer(nn.Module):
         output_fmt: str = "NCHW",
         intermediates_only: bool = False,
     ) -> Any:
-        """Return the maps of the chosen stages, and the final one unless ``intermediates_only`` (timm's contract)."""
+        """Return the last map and those of the chosen stages, or with ``intermediates_only`` these alone (as timm's).
+
+        The last map, (B, C, H, W), is normed unless ``stop_early`` left out the stages behind the chosen ones.
+        """
         if output_fmt not in ("NCHW", "NHWC"):
             raise ValueError(f"output_fmt: expected NCHW or NHWC, got {output_fmt!r}")
         wanted, last = feature_take_indices(len(self.stages), indices)
@@ -210,17 +213,22 @@ class CSWinTransformer(nn.Module):
                 maps.append(rearrange(y, "b h w c -> b c h w") if output_fmt == "NCHW" else y)
         if intermediates_only:
             return maps
-        return rearrange(self.norm(x), "b h w c -> b c h w") if not stop_early or last == 3 else x, maps
+        if i == len(self.stages) - 1:
+            x = self.norm(x)
+        return rearrange(x, "b h w c -> b c h w"), maps
 
     def prune_intermediate_layers(
         self, indices: int | Sequence[int] = 1, prune_norm: bool = False, prune_head: bool = True
     ) -> list[int]:
         """Drop what the chosen stages do not need (timm's contract); returns their indices."""
         wanted, last = feature_take_indices(len(self.stages), indices)
+        # Norm and classifier are as wide as the last stage, and go with it.
+        shorter = last < len(self.stages) - 1
         self.stages = self.stages[: last + 1]
-        if prune_norm:
+        self.num_features = self.head_hidden_size = self.feature_info[last]["num_chs"]
+        if prune_norm or shorter:
             self.norm = nn.Identity()
-        if prune_head:
+        if prune_head or shorter:
             self.reset_classifier(0, "")
         return wanted
 
@@ -232,7 +240,7 @@ class CSWinTransformer(nn.Module):
         """Put a new classifier of ``num_classes`` outputs (0: none) on the network."""
         self.num_classes = num_classes
         if global_pool is not None:
-            self.global_pool = global_pool
+            self.global_pool = _known_pool(global_pool)
         head = nn.Linear(self.num_features, num_classes) if num_classes > 0 else nn.Identity()
         self.head = head.apply(_initialise).to(self.stem.conv.weight)
 
@@ -249,6 +257,12 @@ class CSWinTransformer(nn.Module):
             (r"^norm", (99999,)),
         ]
         return {"stem": r"^stem", "blocks": r"^stages\.(\d+)" if coarse else blocks}
+
+
+def _known_pool(global_pool: str) -> str:
+    if global_pool not in ("avg", ""):
+        raise ValueError(f"global_pool: expected 'avg' or '', got {global_pool!r}")
+    return global_pool
 
 
 def _map_sides(img_size: int | tuple[int, int] | None) -> list[tuple[int, int] | None]:
@@ -310,6 +324,7 @@ def _build(name: str, pretrained: bool, **kwargs: Any) -> nn.Module:
         CSWinTransformer,
         name,
         pretrained,
+        pretrained_filter_fn=in_our_names,
         feature_cfg={"out_indices": (0, 1, 2, 3), "feature_cls": "getter"},
         **(defaults | kwargs),
     )

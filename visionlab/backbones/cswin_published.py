@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-__all__ = ["our_name", "read_published_names", "rename"]
+__all__ = ["in_our_names", "our_name", "read_published_names", "rename"]
 
 RULES = (
     (r"^stage1_conv_embed\.0\.", "stem.conv."),
@@ -30,6 +30,11 @@ def our_name(key: str) -> str:
     return re.sub(r"^stage(\d)\.(\d+)\.", lambda m: f"stages.{int(m[1]) - 1}.blocks.{m[2]}.", key)
 
 
+def in_our_names(state: Mapping[str, Tensor], _model: nn.Module | None = None) -> dict[str, Tensor]:
+    """Return a state dict in our names: timm adapts stem and classifier of ``pretrained=True`` files by name."""
+    return {our_name(key): tensor for key, tensor in state.items()}
+
+
 def rename(state: dict[str, Tensor], prefix: str, rule: Callable[[str], str]) -> None:
     """Apply ``rule`` in place to every key below ``prefix``."""
     for key in [key for key in state if key.startswith(prefix)]:
@@ -37,37 +42,46 @@ def rename(state: dict[str, Tensor], prefix: str, rule: Callable[[str], str]) ->
         state[prefix + rule(key.removeprefix(prefix))] = tensor
 
 
+def depths(state: Mapping[str, Tensor], prefix: str = "") -> tuple[int, ...]:
+    """Count the blocks of each stage in a state dict in our names."""
+    found = (re.match(re.escape(prefix) + r"stages\.(\d)\.blocks\.(\d+)\.", key) for key in state)
+    blocks = {(match[1], match[2]) for match in found if match}
+    return tuple(sum(stage == str(i) for stage, _ in blocks) for i in range(4))
+
+
 def describe(state: Mapping[str, Tensor], prefix: str = "") -> str:
     """Say in words which CSWin a state dict in our names holds."""
-
-    def distinct(pattern: str) -> list[str]:
-        found = (re.match(re.escape(prefix) + pattern, key) for key in state)
-        return sorted({match[1] for match in found if match})
-
-    blocks, branches = (
-        distinct(r"stages\.(\d\.blocks\.\d+)\."),
-        distinct(r"stages\.(\d\.blocks\.0\.attention\.branches\.\d)"),
-    )
-    depths, crosses = (
-        tuple(sum(name.startswith(f"{stage}.") for name in names) for stage in range(4)) for names in (blocks, branches)
+    branches = tuple(
+        sum(f"{prefix}stages.{stage}.blocks.0.attention.branches.{b}.lepe.weight" in state for b in range(2))
+        for stage in range(4)
     )
     stem, head = state.get(prefix + "stem.conv.weight"), state.get(prefix + "head.weight")
     width = "no stem" if stem is None else f"{stem.shape[0]} channels from {stem.shape[1]}"
     classes = "no classifier" if head is None else f"{head.shape[0]} classes"
-    return f"{width}, depths {depths}, stripe orientations {crosses}, {classes}"
+    return f"{width}, depths {depths(state, prefix)}, stripe orientations {branches}, {classes}"
 
 
 def read_published_names(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
-    """Rename published keys to ours, and refuse a checkpoint of another size before any tensor is copied.
+    """Rename published keys to ours, and refuse a checkpoint of another network before any tensor is copied.
+
+    A part of a checkpoint, without some stages or the classifier, is left to ``load_state_dict`` and its ``strict``.
 
     Raises:
-        ValueError: if a tensor has another shape than this network's; the message describes both networks.
+        ValueError: if nothing in the checkpoint belongs to a CSWin, a tensor has another shape than this network's, or
+            a stage another number of blocks; the message describes both networks.
     """
     rename(state, prefix, our_name)
     own = module.state_dict(prefix=prefix)
+    keys = [key for key in state if key.startswith(prefix)]
+    if keys and own.keys().isdisjoint(keys):
+        raise ValueError(f"checkpoint: holds no CSWin; it begins with {', '.join(keys[:4])}")
     clash = next((key for key, tensor in own.items() if key in state and state[key].shape != tensor.shape), None)
+    stages = zip(depths(state, prefix), depths(own, prefix), strict=True)
+    if clash is None and not any(theirs and ours and theirs != ours for theirs, ours in stages):
+        return
+    message = f"checkpoint: holds a CSWin of {describe(state, prefix)}; this network has {describe(own, prefix)}"
     if clash is not None:
-        raise ValueError(
-            f"checkpoint: holds a CSWin of {describe(state, prefix)}; this network has {describe(own, prefix)}"
-            f" ({clash} is {tuple(state[clash].shape)}, expected {tuple(own[clash].shape)})"
-        )
+        message += f" ({clash} is {tuple(state[clash].shape)}, expected {tuple(own[clash].shape)})"
+    if clash == prefix + "head.weight":
+        message += ". For other classes build it with those of the checkpoint, load, then call reset_classifier"
+    raise ValueError(message)

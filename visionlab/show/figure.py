@@ -14,12 +14,14 @@ import numbers
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     import matplotlib.figure
 
 __all__ = ["Cell", "Figure", "Table", "figure"]
 
-Cell = str | int | float | bool | None
+Cell = str | int | float | bool | np.number | None
 
 _DPI = 110
 

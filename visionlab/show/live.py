@@ -68,7 +68,7 @@ class LiveCurves:
                 self.curves.x_range = [0.0, float(steps)]
             self._done[series] = min(1.0, step / steps)
             if self.metric in values:
-                self.curves.add(series, step, values[self.metric])
+                self.curves.add(series, float(step), values[self.metric])
             self.curves.report(self._progress(), self._status(series, step, steps))
             if step >= steps:
                 self.curves.flush()

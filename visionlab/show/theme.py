@@ -60,7 +60,7 @@ def apply() -> None:
     """Set matplotlib's defaults, register the plotly template "visionlab" and make it the default."""
     import matplotlib as mpl
     import plotly.io
-    from cycler import cycler
+    from matplotlib import cycler
 
     lines = [(0, DASHES[role]) if DASHES[role] else "-" for role in SERIES]
     mpl.rcParams.update(
@@ -88,6 +88,7 @@ def apply() -> None:
             "legend.frameon": False,
             "lines.linewidth": 2.2,
             "lines.markersize": 6,
+            "lines.scale_dashes": False,  # a pattern is the same in figures and in widgets
             "image.cmap": SEQUENTIAL,
             "image.interpolation": "nearest",
             "svg.hashsalt": "visionlab",  # else every SVG gets new random ids and never compares equal
