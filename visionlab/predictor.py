@@ -90,7 +90,7 @@ class Predictor:
         """
         import timm
 
-        if checkpoint is not None and not Path(checkpoint).is_file():
+        if checkpoint and not Path(checkpoint).is_file():
             raise FileNotFoundError(f"checkpoint: there is no file {checkpoint}")
         model = timm.create_model(
             name, num_classes=len(classes), checkpoint_path=str(checkpoint) if checkpoint else "", **kwargs

@@ -27,6 +27,7 @@ def watch(model: nn.Module, *patterns: str) -> Iterator[dict[str, Tensor]]:
 
     Raises:
         ValueError: if a pattern matches no submodule.
+        TypeError: while the network runs, if a matching submodule returns anything but one tensor.
 
     Example:
         >>> net = nn.Sequential(nn.Linear(2, 3), nn.Softmax(-1))
@@ -42,7 +43,9 @@ def watch(model: nn.Module, *patterns: str) -> Iterator[dict[str, Tensor]]:
     seen: dict[str, Tensor] = {}
 
     def record(name: str):  # type: ignore[no-untyped-def]
-        def hook(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+        def hook(_module: nn.Module, _inputs: object, output: object) -> None:
+            if not isinstance(output, Tensor):
+                raise TypeError(f"patterns: {name!r} returns a {type(output).__name__}; only tensors can be watched")
             seen.pop(name, None)
             seen[name] = output.detach()
 

@@ -60,7 +60,7 @@ def apply() -> None:
     """Set matplotlib's defaults, register the plotly template "visionlab" and make it the default."""
     import matplotlib as mpl
     import plotly.io
-    from matplotlib import cycler
+    from cycler import cycler
 
     lines = [(0, DASHES[role]) if DASHES[role] else "-" for role in SERIES]
     mpl.rcParams.update(
