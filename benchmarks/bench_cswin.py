@@ -15,46 +15,13 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from tests.plain_cswin import plain
 from visionlab.backbones.cswin import CSWinTransformer
-from visionlab.backbones.cswin_attention import StripeAttention, centred_padding, window_size
 from visionlab.measure.cost import multiply_adds
 
 MEDIANS: dict[str, float] = {}
 WORK: dict[str, float] = {}
 LAB = {"img_size": 64, "dim": 16, "depths": (1, 1, 2, 1), "heads": (2, 4, 8, 8), "stripe_widths": (1, 2, 2, 2)}
-
-
-class PlainStripes(StripeAttention):
-    """The same attention step by step as published: copies of q, k and v, each cut into windows by permutes."""
-
-    def forward(self, qkv: Tensor) -> Tensor:
-        """Attend inside each stripe of the projected map (B, H, W, 3, C)."""
-        size = qkv.shape[1], qkv.shape[2]
-        h, w = window_size(self.orientation, self.stripe_width, size)
-        (top, bottom), (left, right) = centred_padding(size[0], h), centred_padding(size[1], w)
-        q, k, v = (nn.functional.pad(t, (0, 0, left, right, top, bottom)) for t in qkv.unbind(dim=3))
-        b, height, width, c = q.shape
-
-        def windows(t: Tensor) -> Tensor:
-            t = t.permute(0, 3, 1, 2).contiguous().view(b, c, height // h, h, width // w, w)
-            return t.permute(0, 2, 4, 3, 5, 1).contiguous().view(-1, h * w, c)
-
-        def heads(t: Tensor) -> Tensor:
-            return windows(t).view(-1, h * w, self.heads, c // self.heads).permute(0, 2, 1, 3).contiguous()
-
-        maps = windows(v).transpose(1, 2).contiguous().view(-1, c, h, w)
-        position = self.lepe(maps).view(-1, self.heads, c // self.heads, h * w).permute(0, 1, 3, 2).contiguous()
-        weights = ((heads(q) * (c // self.heads) ** -0.5) @ heads(k).transpose(-2, -1)).softmax(dim=-1)
-        z = (weights @ heads(v) + position).transpose(1, 2).reshape(-1, h * w, c)
-        z = z.view(b, height // h, width // w, h, w, c).permute(0, 1, 3, 2, 4, 5).contiguous().view(b, height, width, c)
-        return z[:, top : top + size[0], left : left + size[1]]
-
-
-def plain(network: nn.Module) -> nn.Module:
-    for module in network.modules():
-        if isinstance(module, StripeAttention):
-            module.__class__ = PlainStripes
-    return network
 
 
 def measure(benchmark: Callable[..., object], name: str, call: Callable[[], object], rounds: int = 7) -> None:
@@ -87,13 +54,6 @@ NETWORKS = {
     "plain cswin_tiny": lambda: plain(timm.create_model("cswin_tiny_224")),
     "swin_tiny": lambda: timm.create_model("swin_tiny_patch4_window7_224"),
 }
-
-
-def test_the_plain_form_computes_the_same() -> None:
-    torch.manual_seed(0)
-    network, x = CSWinTransformer(**LAB).eval(), torch.randn(2, 3, 50, 64)
-    expected = network(x)
-    assert torch.allclose(plain(network)(x), expected, atol=1e-5)
 
 
 def test_matrix_product(benchmark: Callable[..., object]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import jaxtyping
 
@@ -20,3 +21,11 @@ if "OMP_NUM_THREADS" not in os.environ:
 def rng() -> torch.Generator:
     """A generator with a fixed seed."""
     return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def as_users_run_it() -> Iterator[None]:
+    """Without the checks of shapes, so that the package's own words about bad input are what comes."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

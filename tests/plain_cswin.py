@@ -1,4 +1,8 @@
-"""CSWin attention the plain way, a window at a time and a head at a time: slow, obvious, the oracle of the tests."""
+"""CSWin attention in two plain forms.
+
+`cross_shaped_attention` goes a window at a time and a head at a time: slow, obvious, the oracle of the tests.
+`PlainStripes` follows the paper step by step on whole batches, with a copy at each step: what benchmarks compare with.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from visionlab.backbones.cswin_attention import CrossShapedWindowAttention
+from visionlab.backbones.cswin_attention import CrossShapedWindowAttention, StripeAttention
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
@@ -56,3 +60,39 @@ def cross_shaped_attention(module: CrossShapedWindowAttention, x: Tensor) -> Ten
             parts.append(branch(q[..., own], k[..., own], v[..., own], stripes.lepe, stripes.heads, height, width))
         results.append(torch.cat(parts, dim=-1) @ module.proj.weight.T + module.proj.bias)
     return torch.stack(results)
+
+
+class PlainStripes(StripeAttention):
+    """Attention inside stripes: q, k and v are padded, cut into windows and into heads, each in a copy of its own."""
+
+    def forward(self, qkv: Tensor) -> Tensor:
+        """Attend inside each stripe of the projected map (B, H, W, 3, C)."""
+        _, height, width, _, c = qkv.shape
+        sw, heads = self.stripe_width, self.heads
+        h, w = {"vertical": (height, sw), "horizontal": (sw, width), "whole": (height, width)}[self.orientation]
+        top, left = -height % h // 2, -width % w // 2
+        edges = (0, 0, left, -width % w - left, top, -height % h - top)
+        q, k, v = (F.pad(t, edges) for t in qkv.unbind(dim=3))
+        b, tall, wide, _ = q.shape
+
+        def windows(t: Tensor) -> Tensor:
+            t = t.permute(0, 3, 1, 2).contiguous().view(b, c, tall // h, h, wide // w, w)
+            return t.permute(0, 2, 4, 3, 5, 1).contiguous().view(-1, h * w, c)
+
+        def split(t: Tensor) -> Tensor:
+            return windows(t).view(-1, h * w, heads, c // heads).permute(0, 2, 1, 3).contiguous()
+
+        position = self.lepe(windows(v).transpose(1, 2).contiguous().view(-1, c, h, w))
+        position = position.view(-1, heads, c // heads, h * w).permute(0, 1, 3, 2).contiguous()
+        weights = ((split(q) * (c // heads) ** -0.5) @ split(k).transpose(-2, -1)).softmax(dim=-1)
+        z = (weights @ split(v) + position).transpose(1, 2).reshape(-1, h * w, c)
+        z = z.view(b, tall // h, wide // w, h, w, c).permute(0, 1, 3, 2, 4, 5).contiguous().view(b, tall, wide, c)
+        return z[:, top : top + height, left : left + width]
+
+
+def plain(network: nn.Module) -> nn.Module:
+    """Turn every stripe attention of a network into the plain form, in place, and return the network."""
+    for module in network.modules():
+        if isinstance(module, StripeAttention):
+            module.__class__ = PlainStripes
+    return network

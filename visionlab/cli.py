@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import runpy
 import shutil
 import subprocess
@@ -153,22 +154,16 @@ def lab(name: tyro.conf.Positional[str] = "", port: int = 8888, browser: bool = 
     copy = _learners_copy(_checkout("labs"))
     if name and not (copy / f"{name}.ipynb").is_file():
         raise ValueError(f"lab: no {name!r}; there are {', '.join(sorted(p.stem for p in copy.glob('*.ipynb')))}")
-    settings = Path(sys.prefix) / "etc" / "jupyter" / "labconfig"
-    settings.mkdir(parents=True, exist_ok=True)
-    # open3d brings dash, whose source extension would greet every learner with a "Build Recommended" dialog.
-    (settings / "page_config.json").write_text('{"buildCheck": false, "buildAvailable": false}\n')
-    quiet = ["--LabApp.news_url=", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
-    window = [] if browser else ["--no-browser"]
+    _quieten_jupyter(Path(sys.prefix))
     page = f"/lab/tree/{name}.ipynb" if name else "/lab"
-    command = [
-        sys.executable,
-        "-m",
-        "jupyterlab",
-        f"--notebook-dir={copy}",
-        f"--port={port}",
-        f"--LabApp.default_url={page}",
-    ]
-    raise SystemExit(subprocess.call([*command, *quiet, *window]))
+    options = [f"--ServerApp.root_dir={copy}", f"--port={port}", f"--LabApp.default_url={page}", "--LabApp.news_url="]
+    options.append("--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate")
+    if not browser:
+        options.append("--no-browser")
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        # Containers run as root, which Jupyter refuses unless told that it is meant.
+        options.append("--allow-root")
+    raise SystemExit(subprocess.call([sys.executable, "-m", "jupyterlab", *options]))
 
 
 def app(name: tyro.conf.Positional[str] = "") -> None:
@@ -228,6 +223,18 @@ def _print_result(result: Any) -> None:
 
 def _runs() -> Path:
     return platformdirs.user_cache_path("visionlab") / "runs"
+
+
+def _quieten_jupyter(prefix: Path) -> None:
+    """Keep dialogs away: open3d brings dash, whose source extension asks each user for a build; and no news."""
+    labconfig, settings = prefix / "etc" / "jupyter" / "labconfig", prefix / "share" / "jupyter" / "lab" / "settings"
+    for path, text in (
+        (labconfig / "page_config.json", '{"buildCheck": false, "buildAvailable": false}'),
+        (settings / "overrides.json", '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}'),
+    ):
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text + "\n")
 
 
 def _checkout(folder: str) -> Path:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from tests.plain_cswin import cross_shaped_attention
+from tests.plain_cswin import cross_shaped_attention, plain
 from visionlab.backbones.cswin_attention import (
     Attend,
     CrossShapedWindowAttention,
@@ -79,7 +79,9 @@ def test_a_window_that_does_not_divide_the_map_is_refused(window: tuple[int, int
 )
 def test_it_equals_the_plain_form_on_any_size(size: tuple[int, int], sw: int, whole: bool) -> None:
     module, x = attention(sw=sw, whole=whole), a_map(2, *size, 8)
-    assert torch.allclose(module(x), cross_shaped_attention(module, x), rtol=1e-10, atol=1e-12)
+    expected = module(x)
+    assert torch.allclose(expected, cross_shaped_attention(module, x), rtol=1e-10, atol=1e-12)
+    assert torch.allclose(expected, plain(module)(x), rtol=1e-10, atol=1e-12)
 
 
 def test_it_equals_masked_full_attention_over_the_same_stripes() -> None:
@@ -175,12 +177,21 @@ def test_equation_3_counts_what_a_counter_counts(sw: int, whole: bool) -> None:
     assert counted - lepe == attention_cost(14, 14, 16, None if whole else sw)
 
 
-def test_non_contiguous_maps_and_low_precision_are_taken() -> None:
+def test_non_contiguous_maps_are_taken() -> None:
     module, x = attention(sw=2), a_map(1, 6, 4, 8)
     assert torch.allclose(module(x.transpose(1, 2)), module(x.transpose(1, 2).contiguous()))
-    low = module.bfloat16()(x.bfloat16())
-    assert low.dtype == torch.bfloat16
-    assert (low.double() - attention(sw=2)(x)).abs().max() < 0.05
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 0.05), (torch.float16, 0.005)])
+def test_low_precision_stays_close(dtype: torch.dtype, tolerance: float) -> None:
+    module, x = attention(sw=2), a_map(1, 6, 4, 8)
+    exact, low = module(x), module.to(dtype)(x.to(dtype))
+    assert low.dtype == dtype
+    assert (low.double() - exact).abs().max() < tolerance
+
+
+def test_an_empty_batch_gives_an_empty_batch() -> None:
+    assert attention()(a_map(0, 5, 4, 8)).shape == (0, 5, 4, 8)
 
 
 @pytest.mark.parametrize(("dim", "heads"), [(8, 3), (8, 1), (9, 4)])

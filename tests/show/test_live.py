@@ -83,3 +83,15 @@ def test_an_unknown_or_doubled_series_is_named() -> None:
         live().callback("Swin")
     with pytest.raises(ValueError, match=r"series must name at least one run, each once; got \['a', 'a'\]"):
         LiveCurves("t", ["a", "a"], "loss")
+
+
+def test_smoothing_draws_the_mean_of_the_latest_values() -> None:
+    live = LiveCurves("title", ["a"], "accuracy", smooth=3)
+    drawn = []
+    live.curves.add = lambda series, x, y: drawn.append(y)  # type: ignore[method-assign]
+    hook = live.callback("a")
+    for step, value in enumerate([3.0, 6.0, 9.0, 0.0], start=1):
+        hook(step, 4, {"accuracy": value})
+    assert drawn == [3.0, 4.5, 6.0, 5.0]
+    with pytest.raises(ValueError, match="smooth must be at least 1"):
+        LiveCurves("title", ["a"], "accuracy", smooth=0)

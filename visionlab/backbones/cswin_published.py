@@ -74,7 +74,8 @@ def read_published_names(module: nn.Module, state: dict[str, Tensor], prefix: st
     own = module.state_dict(prefix=prefix)
     keys = [key for key in state if key.startswith(prefix)]
     if keys and own.keys().isdisjoint(keys):
-        raise ValueError(f"checkpoint: holds no CSWin; it begins with {', '.join(keys[:4])}")
+        names = ", ".join(key.removeprefix(prefix) for key in keys[:4])
+        raise ValueError(f"checkpoint: holds no CSWin; it begins with {names}")
     clash = next((key for key, tensor in own.items() if key in state and state[key].shape != tensor.shape), None)
     stages = zip(depths(state, prefix), depths(own, prefix), strict=True)
     if clash is None and not any(theirs and ours and theirs != ours for theirs, ours in stages):

@@ -22,8 +22,8 @@ __all__ = ["CSWinPyramid"]
 class CSWinPyramid(nn.Module):
     """Four maps (B, C_i, H_i, W_i) at strides 4, 8, 16, 32 of normalised images of any size.
 
-    Published segmentation backbones load by ``load_state_dict`` (with or without their ``backbone.`` prefix); ImageNet
-    checkpoints with ``strict=False``, since their ``norm`` and ``head`` have no place here.
+    Published segmentation networks load by ``load_state_dict``; of one with a ``backbone.`` the rest is left out.
+    ImageNet checkpoints load with ``strict=False``, since their ``norm`` and ``head`` have no place here.
 
     Args:
         configuration: keywords of `CSWinTransformer`, for instance ``**CONFIGURATIONS["tiny"]``.
@@ -51,4 +51,9 @@ def _read_published_names(module: nn.Module, state: dict[str, Tensor], prefix: s
             return f"norms.{int(norm[1]) - 1}.{norm[2]}"
         return key if key.startswith(("trunk.", "norms.")) else f"trunk.{our_name(key)}"
 
+    keys = [key for key in state if key.startswith(prefix)]
+    if any(key.startswith(f"{prefix}backbone.") for key in keys):
+        for key in keys:
+            if not key.startswith(f"{prefix}backbone."):
+                del state[key]
     rename(state, prefix, rule)

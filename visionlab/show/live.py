@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -23,9 +24,10 @@ class LiveCurves:
         metric: which of the values handed to the hook is drawn.
         y_label: name of the vertical axis, ``metric`` unless given.
         y_range: lowest and highest value shown; follows the data unless given.
+        smooth: how many of the latest values each point is the mean of; values of single batches are noisy.
 
     Raises:
-        ValueError: ``series`` is empty or names a run twice.
+        ValueError: ``series`` is empty or names a run twice, or ``smooth`` is below 1.
     """
 
     def __init__(
@@ -35,13 +37,17 @@ class LiveCurves:
         metric: str,
         y_label: str | None = None,
         y_range: tuple[float, float] | None = None,
+        smooth: int = 1,
     ) -> None:
+        if smooth < 1:
+            raise ValueError(f"smooth must be at least 1; got {smooth}")
         if not series or len(set(series)) != len(series):
             raise ValueError(f"series must name at least one run, each once; got {list(series)}")
         self.series = list(series)
         self.metric = metric
         self.curves = Curves(title, "step", y_label or metric, y_range, self.series)
         self._done = dict.fromkeys(self.series, 0.0)
+        self._latest = {name: deque[float](maxlen=smooth) for name in self.series}
         self._start: float | None = None
 
     def __repr__(self) -> str:
@@ -68,7 +74,9 @@ class LiveCurves:
                 self.curves.x_range = [0.0, float(steps)]
             self._done[series] = min(1.0, step / steps)
             if self.metric in values:
-                self.curves.add(series, float(step), values[self.metric])
+                latest = self._latest[series]
+                latest.append(values[self.metric])
+                self.curves.add(series, float(step), sum(latest) / len(latest))
             self.curves.report(self._progress(), self._status(series, step, steps))
             if step >= steps:
                 self.curves.flush()

@@ -10,7 +10,7 @@ const STYLE = `
 @container (max-width: 640px) { .vl-stripes-body { grid-template-columns: 1fr; } }
 .vl-stripes-image { position: relative; width: 100%; cursor: crosshair; touch-action: none; border-radius: 4px;
   overflow: hidden; }
-.vl-stripes-image canvas { position: absolute; inset: 0; width: 100%; height: 100%; pointer-events: none; }
+.vl-stripes-image canvas { position: absolute; inset: 0; width: 100%; height: 100%; }
 .vl-stripes-ring { position: absolute; width: 13px; height: 13px; margin: -6.5px; border: 2px solid #fff;
   border-radius: 50%; box-shadow: 0 0 0 1px #000, inset 0 0 0 1px #000; pointer-events: none; }
 .vl-stripes :focus-visible { outline: 3px solid var(--vl-brand); outline-offset: 2px; }
