@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tests.filling import entry, golden
+from tests.hostile import Hostile
 from visionlab.backbones.cswin import CONFIGURATIONS, CSWinTransformer
 from visionlab.backbones.cswin_pyramid import CSWinPyramid
 
@@ -101,16 +102,6 @@ def test_truncated_and_missing_files_raise(published: dict, tmp_path: Path) -> N
         load(tmp_path / "half.pth")
     with pytest.raises(FileNotFoundError):
         load(tmp_path / "nowhere.pth")
-
-
-class Hostile:
-    """Writes a file when it is unpickled by a careless reader."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (self.path,)
 
 
 def test_a_hostile_file_is_refused_and_nothing_of_it_runs(tmp_path: Path) -> None:

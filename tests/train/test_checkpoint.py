@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.hostile import Hostile
 from visionlab.train.checkpoint import CheckpointError, read, save, write_whole
 
 ROOT = Path(__file__).parents[2]
@@ -97,16 +98,6 @@ def test_truncated_foreign_and_missing_files_are_named(tmp_path: Path) -> None:
     torch.save(torch.zeros(2), tmp_path / "tensor.pt")
     with pytest.raises(CheckpointError, match="expected a dict of tensors, got Tensor"):
         read(tmp_path / "tensor.pt")
-
-
-class Hostile:
-    """Writes a file when it is unpickled by a careless reader."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (self.path,)
 
 
 def test_a_hostile_file_is_refused_and_nothing_of_it_runs(tmp_path: Path) -> None:

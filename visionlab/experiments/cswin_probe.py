@@ -16,36 +16,12 @@ from torch import Tensor, nn
 from visionlab.backbones.cswin import CSWinStage, CSWinTransformer
 from visionlab.backbones.cswin_attention import CrossShapedWindowAttention, StripeAttention, stripe_indices
 from visionlab.backbones.cswin_variants import FlatTransformer
+from visionlab.measure.attention import HeadGroup, StageView
 from visionlab.watch import watch
 
-__all__ = ["Field", "HeadGroup", "StageView", "StripeProbe", "block_names", "receptive_field"]
+__all__ = ["Field", "StripeProbe", "block_names", "receptive_field"]
 
 NAMES = {"vertical": "vertical stripe", "horizontal": "horizontal stripe", "whole": "whole map"}
-
-
-@dataclass(frozen=True)
-class HeadGroup:
-    """What the heads of one stripe orientation attend to.
-
-    Args:
-        name: "vertical stripe", "horizontal stripe" or "whole map".
-        weights: attention of the query's token, mean over the heads, (h, w); zero outside the stripe.
-        mask: the tokens of the stripe, (h, w) bool.
-    """
-
-    name: str
-    weights: np.ndarray
-    mask: np.ndarray
-
-
-@dataclass(frozen=True)
-class StageView:
-    """What one stage answers to a query: its title, its token (row, column), its head groups, a line that says it."""
-
-    title: str
-    token: tuple[int, int]
-    groups: tuple[HeadGroup, ...]
-    text: str
 
 
 @dataclass(frozen=True)
@@ -114,7 +90,7 @@ class StripeProbe:
     def _view(self, stage: int, y: int, x: int) -> StageView:
         row, column = self.token(stage, y, x)
         groups = tuple(self._group(branch, self.map_sizes[stage], row, column) for branch in self._stages[stage])
-        return StageView(self.titles[stage], (row, column), groups, self._text(stage, (row, column), groups))
+        return StageView((row, column), groups, self._text(stage, (row, column), groups), self.titles[stage])
 
     @staticmethod
     def _group(branch: _Branch, size: tuple[int, int], row: int, column: int) -> HeadGroup:

@@ -18,6 +18,7 @@ import numpy as np
 import traitlets as t
 from PIL import Image
 
+from visionlab.measure.attention import HeadGroup, StageView
 from visionlab.show import theme
 
 __all__ = ["HeadGroup", "Respond", "Stage", "StageView", "StripesInspector"]
@@ -32,31 +33,6 @@ class Stage:
     title: str
     height: int
     width: int
-
-
-@dataclass(frozen=True)
-class HeadGroup:
-    """What the heads that share a stripe attend to.
-
-    Attributes:
-        name: "vertical stripe", "horizontal stripe" or "whole map".
-        weights: attention of the query's token, (h, w), zero outside the stripe. Sums to 1 over it, or to less
-            where padding tokens take a share.
-        mask: the tokens of the stripe, (h, w) bool.
-    """
-
-    name: str
-    weights: np.ndarray
-    mask: np.ndarray
-
-
-@dataclass(frozen=True)
-class StageView:
-    """The answer of one stage: the query's token (row, column), its head groups, and a line that says it."""
-
-    token: tuple[int, int]
-    groups: Sequence[HeadGroup]
-    text: str
 
 
 Respond = Callable[[int, int], Sequence[StageView]]
