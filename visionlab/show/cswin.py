@@ -33,24 +33,22 @@ def reach_curves(result: Result, side: int = 56, blocks: int = 12) -> Figure:
 
     fig, ax = plt.subplots()
     words = []
+    ends: dict[int, list[tuple[str, str]]] = {}
     for variant in result.variants:
         values = [result.summary(variant, f"reach on {side}x{side}, {n} blocks (%)").mean for n in range(1, blocks + 1)]
         role = ROLES[variant]
         ax.plot(
             range(1, blocks + 1), values, color=theme.color(role), dashes=theme.DASHES[role] or (None, None), marker="o"
         )
-        ax.annotate(
-            variant,
-            (blocks, values[-1]),
-            xytext=(8, 0),
-            textcoords="offset points",
-            va="center",
-            color=theme.color(role),
-        )
+        ends.setdefault(round(values[-1]), []).append((variant, role))
         words.append(f"{variant} {values[0]:.1f}, {values[1]:.1f}, … {values[-1]:.1f}")
     ax.set(xlabel="attention blocks", ylabel="reachable tokens (%)", xticks=range(1, blocks + 1), ylim=(0, 105))
     ax.set_title(f"What can influence a token of a {side}x{side} map?")
-    _spread_labels(ax)
+    for end, lines in ends.items():
+        label = ", ".join(name for name, _ in lines)
+        ax.annotate(
+            label, (blocks, end), (8, 0), textcoords="offset points", va="center", color=theme.color(lines[0][1])
+        )
     return figure(
         fig, f"Reachable share of a {side}x{side} map in percent after 1, 2, … {blocks} blocks: {'; '.join(words)}."
     )
@@ -206,14 +204,3 @@ def _two_colours(colour: str) -> Any:
     from matplotlib.colors import ListedColormap
 
     return ListedColormap(["#EDEDED", colour])
-
-
-def _spread_labels(ax: Any) -> None:
-    """Move the labels at the line ends apart, so that equal values stay readable."""
-    labels = sorted(ax.texts, key=lambda text: text.xy[1])
-    low = -1e9
-    for label in labels:
-        y = max(label.xy[1], low + 8)
-        label.xyann = (8, (y - label.xy[1]) * 2.1)
-        low = y
-    ax.margins(x=0.02)
