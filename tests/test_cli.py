@@ -80,7 +80,7 @@ def test_weights_and_data_are_listed(capsys: pytest.CaptureFixture[str]) -> None
         (["run", "cswin/rech"], "did you mean 'cswin/reach'"),
         (["run", "cswin/reach", "--preset", "huge"], "preset: cswin/reach has quick, long, got 'huge'"),
         (["run", "cswin/reach", "--variants", "swin"], "variants: cswin/reach has cswin, axial"),
-        (["run", "cswin/eurosat", "--data", "mnist"], "data: cswin/eurosat runs on eurosat_mini, eurosat, got 'mnist'"),
+        (["run", "cswin/eurosat", "--data", "mnist"], "data: cswin/eurosat runs on eurosat_mini, got 'mnist'"),
         (["weights", "show", "nothing"], "weights: no 'nothing'"),
         (["data", "cifar11"], "cifar10"),
         (["data", "cifar10"], "download"),
