@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from timm.data import create_transform
@@ -71,6 +73,11 @@ def test_one_image_is_a_batch_of_one_and_batches_do_not_mix() -> None:
 def test_other_input_is_refused_in_words(image: torch.Tensor, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         means()(image)
+
+
+def test_missing_weights_are_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"checkpoint: there is no file .*nowhere\.pth"):
+        Predictor.from_timm("cswin_tiny_224", classes=("a", "b"), checkpoint=tmp_path / "nowhere.pth")
 
 
 def test_registered_networks_become_predictors() -> None:

@@ -37,15 +37,19 @@ def test_it_looks_into_timms_networks_too() -> None:
         network(torch.randn(1, 3, 32, 32))
     assert len(seen) == 12
     assert torch.allclose(seen["blocks.3.attn.attn_drop"].sum(dim=-1), torch.ones(()), atol=1e-5)
+    assert hooks(network) == 0
+    assert all(block.attn.fused_attn for block in network.blocks)
 
 
 def test_fused_attention_is_back_afterwards_even_after_an_error() -> None:
     network = nano()
-    attend = network.stages[0].blocks[0].attention.branches[0].attend
+    attend, other = (branch.attend for branch in network.stages[0].blocks[0].attention.branches)
+    other.fused_attn = False
     with pytest.raises(KeyError), watch(network, "norm"):
         assert not attend.fused_attn
         raise KeyError
     assert attend.fused_attn
+    assert not other.fused_attn, "what was off before stays off"
     assert hooks(network) == 0
 
 
@@ -64,3 +68,13 @@ def test_a_pattern_without_match_is_refused() -> None:
         watch(nano(), "attn"),
     ):
         pass
+
+
+def test_a_submodule_that_returns_no_tensor_is_named() -> None:
+    network = torch.nn.TransformerEncoderLayer(8, 2, dropout=0.0, batch_first=True)
+    with (
+        pytest.raises(TypeError, match="'self_attn' returns a tuple; only tensors can be watched"),
+        watch(network, "self_attn"),
+    ):
+        network(torch.zeros(1, 3, 8))
+    assert hooks(network) == 0

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
 import timm
 import torch
+from timm.models import group_parameters
 from timm.optim import param_groups_layer_decay
 from torch import Tensor, nn
 
@@ -73,6 +75,35 @@ def test_layers_are_grouped_from_the_input_to_the_head(name: str) -> None:
     assert decayed == {id(p) for p in network.parameters() if p.ndim > 1}
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_coarse_groups_are_stem_stages_and_head(name: str) -> None:
+    network = meta(name)
+    groups = group_parameters(network, network.group_matcher(coarse=True), reverse=True)
+    assert sorted(groups) == sorted(key for key, _ in network.named_parameters())
+    stages = [
+        {group for key, group in groups.items() if key.startswith(i["module"] + ".")} for i in network.feature_info
+    ]
+    assert stages == [{i + 1} for i in range(len(stages))]
+
+
+@pytest.mark.parametrize("name", SMALLEST)
+def test_other_channels_and_no_classifier_can_be_asked_for(name: str) -> None:
+    network = meta(name, in_chans=1, num_classes=0)
+    assert network.get_submodule(network.pretrained_cfg["first_conv"]).in_channels == 1
+    x = torch.empty(2, 1, *network.pretrained_cfg["input_size"][1:], device="meta")
+    assert network(x).shape == (2, network.num_features)
+
+
+@pytest.mark.parametrize("name", SMALLEST)
+def test_maps_can_be_chosen_from_the_end(name: str) -> None:
+    network = meta(name, features_only=True, out_indices=(-3, -2))
+    chosen = [meta(name).feature_info[i] for i in (-3, -2)]
+    assert network.feature_info.channels() == [info["num_chs"] for info in chosen]
+    assert network.feature_info.reduction() == [info["reduction"] for info in chosen]
+    x = torch.empty(1, 3, 224, 224, device="meta")
+    assert [y.shape[1] for y in network(x)] == network.feature_info.channels()
+
+
 def test_the_forward_pass_is_features_then_head(real: nn.Module) -> None:
     x = images(real, 2)
     with torch.no_grad():
@@ -93,6 +124,8 @@ def test_intermediate_maps_are_those_on_the_way(real: nn.Module) -> None:
         assert torch.equal(real.forward_intermediates(x, norm=True, intermediates_only=True)[-1], final)
         early = real.forward_intermediates(x, indices=[0, 1], stop_early=True, intermediates_only=True)
         assert all(torch.equal(a, b) for a, b in zip(early, maps[:2], strict=True))
+        assert torch.equal(real.forward_intermediates(x, indices=[1], stop_early=True)[0], maps[1])
+        assert torch.equal(real.forward_intermediates(x, indices=1, stop_early=True)[0], final)
         last = real.forward_intermediates(x, indices=1, output_fmt="NHWC", intermediates_only=True)
         assert torch.equal(last[0].permute(0, 3, 1, 2), maps[-1])
     with pytest.raises(ValueError, match="output_fmt: expected NCHW or NHWC, got 'NLC'"):
@@ -113,18 +146,34 @@ def test_the_classifier_can_be_replaced_and_removed(name: str) -> None:
     assert network(x).ndim > 2
 
 
+@pytest.mark.parametrize("norm", [False, True])
 @pytest.mark.parametrize("name", SMALLEST)
-def test_layers_behind_the_wanted_maps_can_be_pruned(name: str) -> None:
+def test_layers_behind_the_wanted_maps_can_be_pruned(name: str, norm: bool) -> None:
     network = meta(name)
     whole = sum(p.numel() for p in network.parameters())
-    assert network.prune_intermediate_layers([0, 1], prune_norm=True) == [0, 1]
+    assert network.prune_intermediate_layers([0, 1], prune_norm=not norm, prune_head=False) == [0, 1]
     assert sum(p.numel() for p in network.parameters()) < whole / 3
-    assert len(network.forward_intermediates(images(network), [0, 1], intermediates_only=True)) == 2
+    x = images(network)
+    last, maps = network.forward_intermediates(x, [0, 1], norm=norm)
+    assert len(maps) == 2
+    assert last.shape == maps[1].shape == network.forward_features(x).shape
+    assert last.shape[1] == network.num_features == network(x).shape[-1]
+
+
+def test_a_pruned_network_computes_the_same_maps(real: nn.Module) -> None:
+    x = images(real)
+    with torch.no_grad():
+        expected = real.forward_intermediates(x, [0, 1], intermediates_only=True)
+        pruned = copy.deepcopy(real)
+        pruned.prune_intermediate_layers([0, 1])
+        assert torch.equal(pruned.forward_features(x), expected[1])
+    assert pruned.num_features == expected[1].shape[1]
 
 
 def test_checkpointing_can_be_switched(real: nn.Module) -> None:
     x = images(real)
     expected = real(x)
+    assert expected.requires_grad
     real.set_grad_checkpointing()
     assert torch.equal(real(x), expected)
     real.set_grad_checkpointing(False)

@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 
-from visionlab.experiments.experiment import RECORDED_SEEDS, Experiment, Job, find, names, recorded, recorded_path
+from visionlab.experiments.experiment import RECORDED_SEEDS, Job, find, names, recorded, recorded_path
 from visionlab.papers import PAPERS, table
+from visionlab.train.loop import Recipe
 
 ROOT = Path(__file__).parents[2]
+
+
+def test_papers_share_no_name() -> None:
+    for named in ("key", "arxiv", "front", "lab", "app"):
+        assert len({getattr(paper, named) for paper in PAPERS}) == len(PAPERS), named
+    assert len(set(names())) == len(names())
 
 
 @pytest.mark.parametrize("paper", PAPERS, ids=lambda paper: paper.key)
@@ -22,6 +31,8 @@ def test_everything_that_a_paper_names_is_there(paper: Any) -> None:
     assert (ROOT / "labs" / f"{paper.lab}.ipynb").is_file()
     assert (ROOT / "apps" / f"{paper.app}.py").is_file()
     assert all(name.startswith(f"{paper.key}/") for name in paper.experiments)
+    assert set(paper.models) <= set(timm.list_models())
+    assert importlib.import_module(f"visionlab.exercises.{paper.key}").EXERCISES
     module = importlib.import_module(f"visionlab.experiments.{paper.key}")
     assert tuple(experiment.name for experiment in module.EXPERIMENTS) == paper.experiments
 
@@ -38,7 +49,17 @@ def test_definitions_are_whole(name: str) -> None:
     assert len({claim.name for claim in experiment.claims}) == len(experiment.claims)
     for claim in experiment.claims:
         assert {claim.method, claim.rival} <= set(experiment.variants)
+        assert claim.method != claim.rival
+        assert claim.margin > 0
+        assert claim.source
+    assert experiment.question.endswith("?")
+    assert len(set(experiment.variants)) == len(experiment.variants)
+    assert len(set(experiment.seeds)) == len(experiment.seeds)
     assert len(experiment.seeds) >= 5 or all(claim.exact for claim in experiment.claims)
+    for preset in experiment.presets.values():
+        assert set(getattr(preset, "variants", ())) <= set(experiment.variants)
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            preset.variants = ()
 
 
 @pytest.mark.parametrize("name", names())
@@ -47,8 +68,10 @@ def test_recorded_results_are_fresh_and_were_run_on_the_committed_seeds(name: st
     assert result.preset == "long"
     assert tuple(result.seeds) == experiment.seeds
     assert set(result.variants) == set(experiment.variants)
+    assert len(result.rows) == len({(row.variant, row.seed, row.metric) for row in result.rows})
     for claim in experiment.claims:
         verdict = claim.judge(result)
+        assert verdict.difference.seeds == len(experiment.seeds)
         assert verdict.status in ("shown", "not shown", "contradicted")
         if verdict.status != "shown":
             assert claim.remark, f"{name}, {claim.name}: say why it does not show here, and where it should"
@@ -63,22 +86,27 @@ def test_recipes_are_tuned_on_other_seeds() -> None:
     assert all(seed < 100 for seed in RECORDED_SEEDS)
 
 
-def large_presets() -> list[tuple[str, str]]:
-    return [(name, preset) for name in names() for preset in find(name).presets if preset in ("gpu", "paper")]
+LARGE = [(name, preset) for name in names() for preset in find(name).presets if preset in ("gpu", "paper")]
 
 
-def two_steps(experiment: Experiment, preset: str) -> Any:
-    """The same preset, but for two steps of four samples."""
-    settings = experiment.preset(preset)
-    recipe = dataclasses.replace(settings.recipe, steps=2, warmup=1, batch=4, accumulate=1)
-    small = {"test": 16} if hasattr(settings, "test") else {}
-    return dataclasses.replace(settings, recipe=recipe, **small)
+def two_steps(settings: Any) -> Any:
+    """The same preset, its recipes (fields of type Recipe) cut to two steps of four samples and its test to a few."""
+    recipes = {key: value for key, value in vars(settings).items() if isinstance(value, Recipe)}
+    short: dict[str, Any] = {
+        key: dataclasses.replace(recipe, steps=2, warmup=min(recipe.warmup, 1), batch=4, accumulate=1)
+        for key, recipe in recipes.items()
+    }
+    few = {"test": 64} if hasattr(settings, "test") else {}
+    return dataclasses.replace(settings, **short, **few)
 
 
-@pytest.mark.parametrize(("name", "preset"), large_presets())
+@pytest.mark.parametrize(("name", "preset"), LARGE)
 def test_gpu_and_paper_presets_run(name: str, preset: str) -> None:
     experiment = find(name)
-    job = Job(experiment.variants[0], 0, two_steps(experiment, preset), experiment.data[0], device="cpu")
-    outcome = experiment.measure(job)
-    assert len(outcome.history) == 2
-    assert all(isinstance(value, float) for value in outcome.metrics.values())
+    settings = two_steps(experiment.preset(preset))
+    for variant in getattr(settings, "variants", experiment.variants):
+        outcome = experiment.measure(Job(variant, 0, settings, experiment.data[0], device="cpu"))
+        steps = [value.steps for value in vars(settings).values() if isinstance(value, Recipe)]
+        assert not steps or outcome.history[-1]["step"] == 2
+        assert outcome.metrics
+        assert all(math.isfinite(value) for value in outcome.metrics.values())

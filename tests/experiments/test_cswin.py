@@ -1,18 +1,21 @@
-"""CSWin's experiments: the numbers that can be known beforehand, and the probes."""
+"""CSWin's experiments: the numbers that can be known beforehand, and what is trained and tested on what."""
 
 from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from visionlab.backbones.cswin import CSWinTransformer
+from tests.data.small_images import write
 from visionlab.backbones.cswin_variants import MECHANISMS, flat_network, multiply_adds
-from visionlab.data import puzzles
 from visionlab.experiments import cswin
-from visionlab.experiments.cswin_probe import StripeProbe, block_names, receptive_field
-from visionlab.experiments.experiment import find
+from visionlab.experiments.experiment import Job, find
 from visionlab.measure.cost import parameters
 
 REACH = {
@@ -50,7 +53,10 @@ def test_an_unknown_mechanism_is_answered_with_those_there_are() -> None:
 
 
 class Knowing(nn.Module):
-    """Answers a puzzle by comparing its two brightest cells, or its opposite where a cell lies in the first row."""
+    """Compares the two coloured cells and answers there, or the opposite where one lies in the first row.
+
+    At all other cells it is surer still, and always wrong.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,7 +69,10 @@ class Knowing(nn.Module):
         signs = strength.gather(1, two).sign()
         same = (signs[:, 0] == signs[:, 1]).float()
         same = torch.where((two < 8).any(dim=1), 1 - same, same)
-        return torch.stack([1 - same, same], dim=-1)[:, None, None].expand(-1, 8, 8, 2) * 9
+        answer = 9 * torch.stack([1 - same, same], dim=-1)
+        logits = (20 * (1 - answer / 9))[:, None].repeat(1, 64, 1)
+        logits.scatter_(1, two[..., None].expand(-1, -1, 2), answer[:, None].expand(-1, 2, -1))
+        return logits.view(-1, 8, 8, 2)
 
 
 def test_accuracy_counts_right_answers_over_all_and_by_distance() -> None:
@@ -72,11 +81,14 @@ def test_accuracy_counts_right_answers_over_all_and_by_distance() -> None:
     _, cells, _, distance = batch
     right = ~(cells[..., 0] == 0).any(dim=1)
     assert scores["accuracy (%)"] == pytest.approx(100 * right.double().mean().item())
-    far = distance >= 6
-    assert scores["accuracy at distance 6-7 (%)"] == pytest.approx(100 * right[far].double().mean().item())
+    for name, members in (("1", [1]), ("2", [2]), ("3", [3]), ("4-5", [4, 5]), ("6-7", [6, 7])):
+        group = right[torch.isin(distance, torch.tensor(members))]
+        assert 0 < len(group) < 2000
+        assert scores[f"accuracy at distance {name} (%)"] == pytest.approx(100 * group.double().mean().item())
     loss, values = cswin.same_colour_loss(Knowing(), batch)
     assert values["accuracy"].item() == pytest.approx(scores["accuracy (%)"], abs=1e-3)
-    assert loss > 0
+    wrong = 1 - right.double().mean().item()
+    assert loss.item() == pytest.approx(math.log(1 + math.exp(-9)) + 9 * wrong, rel=1e-4)
 
 
 def test_logits_are_read_at_the_two_cells() -> None:
@@ -87,92 +99,84 @@ def test_logits_are_read_at_the_two_cells() -> None:
     assert torch.equal(picked[1, 0], logits[1, 1, 2])
 
 
-@pytest.fixture(scope="module")
-def network() -> CSWinTransformer:
-    torch.manual_seed(0)
-    return CSWinTransformer(**cswin.NANO, num_classes=10).eval()
-
-
-@pytest.mark.parametrize("size", [(64, 64), (50, 77)])
-def test_probed_attention_is_a_distribution_over_the_stripe(network: CSWinTransformer, size: tuple[int, int]) -> None:
-    probe = StripeProbe(network, torch.randn(1, 3, *size))
-    for y, x in ((0, 0), (size[0] - 1, size[1] - 1), (21, 33)):
-        for stage, view in enumerate(probe.at(y, x)):
-            h, w = probe.map_sizes[stage]
-            assert view.token == (y * h // size[0], x * w // size[1])
-            for group in view.groups:
-                assert group.weights.shape == group.mask.shape == (h, w)
-                assert not group.weights[~group.mask].any()
-                total = group.weights.sum()
-                padded = group.name != "whole map" and (h % 2 or w % 2) and stage
-                assert total == pytest.approx(1, abs=1e-5) or (padded and total < 1)
-                assert group.mask[view.token]
-
-
-def test_probed_attention_equals_queries_times_keys(network: CSWinTransformer) -> None:
-    x = torch.randn(1, 3, 64, 64)
-    view = StripeProbe(network, x).at(20, 40)[1]
-    block = network.stages[1].blocks[-1]
-    with torch.no_grad():
-        tokens = network.stages[0](network.stem(x))
-        tokens = network.stages[1].merge(tokens)
-        for earlier in network.stages[1].blocks[:-1]:
-            tokens = earlier(tokens)
-        q, k, _ = block.attention.qkv(block.norm1(tokens))[0].split(48, dim=-1)
-    row, column = view.token
-    heads, head_dim = 2, 12
-    expected = torch.zeros(8, 8)
-    for head in range(heads):
-        part = slice(head * head_dim, (head + 1) * head_dim)
-        columns = slice(column // 2 * 2, column // 2 * 2 + 2)
-        logits = k[:, columns, part] @ q[row, column, part] / head_dim**0.5
-        expected[:, columns] += torch.softmax(logits.flatten(), 0).view(8, 2) / heads
-    assert np.allclose(view.groups[0].weights, expected.numpy(), atol=1e-6)
-
-
-def test_a_flat_network_is_probed_block_by_block() -> None:
-    probe = StripeProbe(
-        flat_network("cswin"), puzzles.same_colour(1, generator=torch.Generator().manual_seed(0)).images
-    )
-    assert probe.titles == ["block 1", "block 2"]
-    assert probe.map_sizes == [(8, 8), (8, 8)]
-    assert [group.name for group in probe.at(0, 0)[1].groups] == ["vertical stripe", "horizontal stripe"]
-
-
-def test_probes_refuse_what_they_cannot_answer(network: CSWinTransformer) -> None:
-    with pytest.raises(ValueError, match="image: expected one image"):
-        StripeProbe(network, torch.randn(2, 3, 64, 64))
-    with pytest.raises(ValueError, match="model: expected a network with cross-shaped attention"):
-        StripeProbe(flat_network("window"), torch.randn(1, 3, 32, 32))
-    with pytest.raises(ValueError, match=r"y, x: expected a pixel of a 64x64 image, got \(64, 0\)"):
-        StripeProbe(network, torch.randn(1, 3, 64, 64)).at(64, 0)
-
-
-def test_the_receptive_field_is_a_cross_after_one_block_and_everything_after_two(network: CSWinTransformer) -> None:
-    x = torch.randn(1, 3, 64, 64)
-    first, second = (receptive_field(network, x, 22, 41, depth) for depth in (1, 2))
-    seen = first.strength > 0
-    assert first.name == "stage 1, block 1"
-    assert seen.sum() == 31
-    assert seen[5].all()
-    assert seen[:, 10].all()
-    assert second.share() == 100
-    assert second.strength.max() == 1
-    assert second.share(0.5) < 100
-    assert block_names(network)[-1] == "stage 4, block 1"
-    with pytest.raises(ValueError, match="depth: expected 1 to 8 blocks, got 9"):
-        receptive_field(network, x, 0, 0, 9)
-
-
-@pytest.mark.parametrize("kind", ["same-colour", "eurosat"])
-def test_training_experiments_repeat_to_the_bit(kind: str) -> None:
-    import dataclasses
-
-    from visionlab.experiments.experiment import Job
-
-    experiment = find(f"cswin/{kind}")
-    settings = experiment.preset("quick")
+def small(settings: Any, **changes: Any) -> Any:
     recipe = dataclasses.replace(settings.recipe, steps=3, warmup=1, batch=8)
-    settings = dataclasses.replace(settings, recipe=recipe, **({"test": 64} if kind == "same-colour" else {}))
-    job = Job("cswin", 1, settings, experiment.data[0], device="cpu")
-    assert experiment.measure(job).metrics == experiment.measure(job).metrics
+    return dataclasses.replace(settings, recipe=recipe, **changes)
+
+
+@pytest.mark.parametrize(("name", "changes"), [("cswin/same-colour", {"test": 64}), ("cswin/eurosat", {})])
+def test_training_experiments_repeat_to_the_bit(name: str, changes: dict[str, int]) -> None:
+    experiment = find(name)
+    job = Job("cswin", 1, small(experiment.preset("quick"), **changes), experiment.data[0], device="cpu")
+    first, second = experiment.measure(job), experiment.measure(job)
+    assert first.metrics == second.metrics
+    assert first.history == second.history
+
+
+def test_all_variants_of_a_seed_see_the_same_puzzles_and_seeds_see_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[tuple[str, int], list[Tensor]] = {}
+    draw = cswin.draw_same_colour
+
+    def watched(n: int, rng: torch.Generator, *, cells: int) -> Any:
+        batch = draw(n, rng, cells=cells)
+        seen.setdefault(key, []).append(batch[0])
+        return batch
+
+    monkeypatch.setattr(cswin, "draw_same_colour", watched)
+    settings = small(find("cswin/same-colour").preset("quick"), test=16)
+    for key in (("cswin", 0), ("window", 0), ("cswin", 1)):
+        cswin.measure_same_colour(Job(*key, settings, "none", device="cpu"))
+    assert [len(batch) for batch in seen["cswin", 0]] == [8, 8, 8, 16]
+    assert all(torch.equal(a, b) for a, b in zip(seen["cswin", 0], seen["window", 0], strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(seen["cswin", 0], seen["cswin", 1], strict=True))
+    assert not torch.equal(seen["cswin", 0][-1][:8], seen["cswin", 0][0]), "nothing tested was trained on"
+
+
+def test_same_colour_reports_what_its_claims_ask_for() -> None:
+    experiment = find("cswin/same-colour")
+    outcome = experiment.measure(Job("axial", 0, small(experiment.preset("quick"), test=512), "none", device="cpu"))
+    distances = {f"accuracy at distance {name} (%)" for name in ("1", "2", "3", "4-5", "6-7")}
+    assert outcome.metrics.keys() == {"accuracy (%)", "multiply-adds (M)"} | distances
+    assert outcome.metrics["multiply-adds (M)"] == pytest.approx(1.7408)
+    assert [row["step"] for row in outcome.history] == [1, 2, 3]
+    assert isinstance(outcome.network, nn.Module)
+
+
+def test_eurosat_runs_on_any_folder_of_the_same_form(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for split, number in (("train", 2), ("test", 1)):
+        for i, name in enumerate(cswin.EUROSAT_CLASSES):
+            for j in range(number):
+                # Each class has a brightness of its own; tiles of other sizes are brought to 64 pixels.
+                tile = rng.integers(20 * i, 20 * i + 60, (48, 80, 3), dtype=np.uint8)
+                write(tmp_path / split / name / f"{j}.png", tile)
+    outcome = cswin.measure_eurosat(Job("cswin", 0, small(find("cswin/eurosat").preset("gpu")), str(tmp_path), "cpu"))
+    assert outcome.metrics["parameters (M)"] == pytest.approx(1.19, abs=0.005)
+    assert outcome.metrics["accuracy (%)"] in [10 * n for n in range(11)]
+    images, labels = cswin.images_of(str(tmp_path), "train")
+    assert images.shape == (20, 3, 64, 64)
+    assert labels.tolist() == [i for i in range(10) for _ in range(2)]
+    low, high = ((images[labels == i] * 0.225 + 0.45).mean().item() * 255 for i in (0, 9))
+    assert low == pytest.approx(29.5, abs=8)
+    assert high == pytest.approx(209.5, abs=8)
+
+
+def test_accuracy_is_the_share_of_right_answers() -> None:
+    class Threshold(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.anything = nn.Parameter(torch.zeros(1))
+
+        def forward(self, images: Tensor) -> Tensor:
+            bright = images.mean(dim=(1, 2, 3)) > 0.5
+            return torch.stack([~bright, bright], dim=1).float()
+
+    images = torch.linspace(0, 1, 600).view(-1, 1, 1, 1).expand(-1, 3, 2, 2)
+    labels = (torch.arange(600) >= 450).long()
+    assert cswin.accuracy(Threshold(), images, labels) == pytest.approx(75)
+    loss, values = cswin.classify_loss(Threshold(), (images, labels), smoothing=0.1)
+    assert values["accuracy"].item() == pytest.approx(75)
+    # Logits are 1 and 0; of each label, a tenth of its weight is shared by both classes.
+    right, wrong = math.log(1 + math.exp(-1)), math.log(1 + math.e)
+    expected = [0.95 * hit + 0.05 * miss for hit, miss in ((right, wrong), (wrong, right))]
+    assert loss.item() == pytest.approx(0.75 * expected[0] + 0.25 * expected[1], rel=1e-5)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 from torch import Tensor
@@ -24,6 +26,41 @@ def test_it_equals_the_product_of_adjacency_matrices() -> None:
     assert reach(blocks()) == pytest.approx(expected)
     for row, column in ((0, 0), (4, 7), (2, 3)):
         assert torch.equal(reach_of_token(blocks(), row, column)[-1].flatten(), product[row * 8 + column] > 0)
+
+
+def stripes(side: int, width: int) -> tuple[Tensor, Tensor]:
+    vertical, horizontal = (
+        stripe_regions(side, side, orientation=o, stripe_width=width) for o in ("vertical", "horizontal")
+    )
+    return vertical, horizontal
+
+
+def swin(side: int) -> list[list[Tensor]]:
+    return [[window_regions(side, side, window=7, shift=shift)] for shift in (0, 3)]
+
+
+@pytest.mark.parametrize(
+    ("side", "sequence", "fractions"),
+    [
+        (28, [stripes(28, 2)] * 2, [0.1378, 1]),
+        (28, [stripes(28, 2)[1:], stripes(28, 2)[:1]], [0.0714, 1]),
+        (28, swin(28) * 3, [0.0625, 0.1914, 0.3906, 0.5625, 0.7656, 0.8789]),
+        (14, [stripes(14, 7)] * 2, [0.75, 1]),
+        (14, [stripes(14, 7)[1:], stripes(14, 7)[:1]], [0.5, 1]),
+        (14, swin(14) * 2, [0.25, 0.5625, 1, 1]),
+    ],
+    ids=["cswin-28", "axial-28", "swin-28", "cswin-14", "axial-14", "swin-14"],
+)
+def test_the_published_mechanisms_reach_what_dense_products_reach(
+    side: int, sequence: list[Sequence[Tensor]], fractions: list[float]
+) -> None:
+    product, expected = torch.eye(side * side), []
+    for block in sequence:
+        adjacent = torch.stack([may_attend(region) for region in block]).any(dim=0).float()
+        product = ((adjacent @ product) > 0).float()
+        expected.append(product.mean().item())
+    assert reach(sequence) == pytest.approx(expected)
+    assert [round(value, 4) for value in expected] == fractions
 
 
 def test_one_region_is_full_attention_and_own_regions_are_none() -> None:

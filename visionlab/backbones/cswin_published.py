@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 __all__ = ["in_our_names", "our_name", "read_published_names", "rename"]
 
@@ -30,26 +30,26 @@ def our_name(key: str) -> str:
     return re.sub(r"^stage(\d)\.(\d+)\.", lambda m: f"stages.{int(m[1]) - 1}.blocks.{m[2]}.", key)
 
 
-def in_our_names(state: Mapping[str, Tensor], _model: nn.Module | None = None) -> dict[str, Tensor]:
+def in_our_names(state: Mapping[str, Any], _model: nn.Module | None = None) -> dict[str, Any]:
     """Return a state dict in our names: timm adapts stem and classifier of ``pretrained=True`` files by name."""
     return {our_name(key): tensor for key, tensor in state.items()}
 
 
-def rename(state: dict[str, Tensor], prefix: str, rule: Callable[[str], str]) -> None:
+def rename(state: dict[str, Any], prefix: str, rule: Callable[[str], str]) -> None:
     """Apply ``rule`` in place to every key below ``prefix``."""
     for key in [key for key in state if key.startswith(prefix)]:
         tensor = state.pop(key)
         state[prefix + rule(key.removeprefix(prefix))] = tensor
 
 
-def depths(state: Mapping[str, Tensor], prefix: str = "") -> tuple[int, ...]:
+def depths(state: Mapping[str, Any], prefix: str = "") -> tuple[int, ...]:
     """Count the blocks of each stage in a state dict in our names."""
     found = (re.match(re.escape(prefix) + r"stages\.(\d)\.blocks\.(\d+)\.", key) for key in state)
     blocks = {(match[1], match[2]) for match in found if match}
     return tuple(sum(stage == str(i) for stage, _ in blocks) for i in range(4))
 
 
-def describe(state: Mapping[str, Tensor], prefix: str = "") -> str:
+def describe(state: Mapping[str, Any], prefix: str = "") -> str:
     """Say in words which CSWin a state dict in our names holds."""
     branches = tuple(
         sum(f"{prefix}stages.{stage}.blocks.0.attention.branches.{b}.lepe.weight" in state for b in range(2))
@@ -61,7 +61,7 @@ def describe(state: Mapping[str, Tensor], prefix: str = "") -> str:
     return f"{width}, depths {depths(state, prefix)}, stripe orientations {branches}, {classes}"
 
 
-def read_published_names(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+def read_published_names(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
     """Rename published keys to ours, and refuse a checkpoint of another network before any tensor is copied.
 
     A part of a checkpoint, without some stages or the classifier, is left to ``load_state_dict`` and its ``strict``.

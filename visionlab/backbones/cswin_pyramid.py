@@ -43,7 +43,7 @@ class CSWinPyramid(nn.Module):
         return [rearrange(norm(y), "b h w c -> b c h w") for norm, y in zip(self.norms, maps, strict=True)]
 
 
-def _read_published_names(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+def _read_published_names(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
     def rule(key: str) -> str:
         key = key.removeprefix("backbone.")
         norm = re.match(r"norm([1-4])\.(.*)", key)

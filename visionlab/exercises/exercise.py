@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from visionlab.papers import PAPERS
 
 __all__ = ["Check", "Exercise", "Property", "check", "find", "shapes"]
 
@@ -54,7 +57,8 @@ class Check:
 
     def _repr_html_(self) -> str:
         colour = "var(--jp-success-color1, #2e7d32)" if self.right else "var(--jp-warn-color1, #b26a00)"
-        return f'<div class="vl-check" style="border-left:4px solid {colour};padding:4px 10px">{self.message}</div>'
+        message = html.escape(self.message, quote=False)
+        return f'<div class="vl-check" style="border-left:4px solid {colour};padding:4px 10px">{message}</div>'
 
 
 def check(exercise: Exercise, answers: Sequence[Answer]) -> Check:
@@ -104,10 +108,12 @@ def find(name: str) -> Exercise:
     """Return an exercise by name.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: if there is none; the message lists those of the paper, or the papers.
     """
-    try:
-        module = importlib.import_module(f"visionlab.exercises.{name.partition('/')[0]}")
-        return {exercise.name: exercise for exercise in module.EXERCISES}[name]
-    except (ModuleNotFoundError, KeyError):
-        raise ValueError(f"exercise: no {name!r}") from None
+    key, papers = name.partition("/")[0], [paper.key for paper in PAPERS]
+    if key not in papers:
+        raise ValueError(f"exercise: no {name!r}; there are some of {', '.join(papers)}")
+    by_name = {exercise.name: exercise for exercise in importlib.import_module(f"visionlab.exercises.{key}").EXERCISES}
+    if name not in by_name:
+        raise ValueError(f"exercise: no {name!r}; there are {', '.join(by_name)}")
+    return by_name[name]

@@ -16,6 +16,7 @@ from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from torch import nn
@@ -168,11 +169,9 @@ class Experiment:
     ) -> None:
         part = Result(self.name, result.preset, job.data, result.hash, environment=result.environment)
         key = f"{job.variant}/{job.seed}"
-        file = (
-            folder / f"{result.hash}-{job.data}-{re.sub(r'[^a-z0-9]+', '-', job.variant)}-{job.seed}.json"
-            if folder
-            else None
-        )
+        # Quoted and not simplified: two variants must never share a file.
+        name = f"{result.hash}-{job.data}-{quote(job.variant, safe='')}-{job.seed}.json"
+        file = folder / name if folder else None
         done = file is not None and file.exists()
         if not done or networks:
             hook = hooks(job.variant, job.seed) if hooks else None

@@ -137,6 +137,8 @@ def environment(device: str) -> dict[str, str]:
     """Describe where a result was measured."""
     import visionlab
 
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     name = torch.cuda.get_device_name() if device == "cuda" else platform.machine()
     return {
         "visionlab": visionlab.__version__,

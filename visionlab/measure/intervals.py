@@ -33,11 +33,9 @@ def interval(values: Sequence[float], level: float = 0.95) -> Interval:
     """Return the mean of ``values`` and its interval.
 
     Raises:
-        ValueError: if there is no value, or one is not finite.
+        ValueError: if there is no value, one is not finite, or the level lies outside (0, 1).
     """
-    data = np.asarray(values, dtype=float)
-    if data.size == 0 or not np.isfinite(data).all():
-        raise ValueError(f"values: expected finite numbers, got {list(values)}")
+    data = _finite(values)
     spread = float(data.std(ddof=1)) / math.sqrt(data.size) if data.size > 1 else math.inf
     return _around(float(data.mean()), spread, float(data.size - 1), level, data.size)
 
@@ -48,14 +46,14 @@ def difference(a: Mapping[int, float], b: Mapping[int, float], level: float = 0.
     Paired over the seeds that both hold (with a seed, variants share data); Welch's interval where they share none.
 
     Raises:
-        ValueError: if either is empty.
+        ValueError: if either is empty, a value is not finite, or the level lies outside (0, 1).
     """
     if not a or not b:
         raise ValueError("a, b: expected a value for at least one seed each")
     shared = sorted(set(a) & set(b))
     if shared:
         return interval([a[seed] - b[seed] for seed in shared], level)
-    one, two = np.array(list(a.values())), np.array(list(b.values()))
+    one, two = _finite(list(a.values())), _finite(list(b.values()))
     mean = float(one.mean() - two.mean())
     if min(one.size, two.size) < 2:
         return Interval(mean, -math.inf, math.inf, 1)
@@ -65,7 +63,16 @@ def difference(a: Mapping[int, float], b: Mapping[int, float], level: float = 0.
     return _around(mean, spread, freedom, level, min(one.size, two.size))
 
 
+def _finite(values: Sequence[float]) -> np.ndarray:
+    data = np.asarray(values, dtype=float)
+    if data.size == 0 or not np.isfinite(data).all():
+        raise ValueError(f"values: expected finite numbers, got {list(values)}")
+    return data
+
+
 def _around(mean: float, spread: float, freedom: float, level: float, seeds: int) -> Interval:
+    if not 0 < level < 1:
+        raise ValueError(f"level: expected a share between 0 and 1, got {level}")
     reach = math.inf if math.isinf(spread) else spread * float(stats.t.ppf((1 + level) / 2, max(freedom, 1e-9)))
     reach = 0.0 if spread == 0 else reach
     return Interval(mean, mean - reach, mean + reach, seeds)

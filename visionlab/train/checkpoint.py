@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
@@ -25,29 +25,27 @@ def write_whole(path: str | os.PathLike[str], write: Callable[[IO[bytes]], objec
         OSError: if the folder is missing, read-only or full; nothing is left behind.
     """
     path = Path(path)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        file = temporary.open("xb")
     except OSError as error:
         raise OSError(
             error.errno, f"cannot write {path}: {error.strerror}; choose a folder that can be written"
         ) from error
     try:
-        with os.fdopen(handle, "wb") as file:
+        with file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-            # mkstemp makes files that only their owner can read; a result is as readable as any other file.
-            mask = os.umask(0)
-            os.umask(mask)
-            os.fchmod(file.fileno(), 0o666 & ~mask)
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException as error:
         with contextlib.suppress(OSError):
-            Path(temporary).unlink()
-        if isinstance(error, (OSError, RuntimeError)):
-            number = getattr(error, "errno", None)
-            raise OSError(number, f"cannot write {path}: {error}; is the disk full?") from error
+            temporary.unlink()
+        if isinstance(error, OSError) and error.errno:
+            raise OSError(error.errno, f"cannot write {path}: {error.strerror}") from error
+        if isinstance(error, (OSError, RuntimeError)):  # torch's own writer says no more than that the file is short
+            raise OSError(f"cannot write {path}: {error}; is the disk full?") from error
         raise
     return path
 

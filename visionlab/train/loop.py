@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import torch
 from lightning_fabric import Fabric
@@ -63,8 +63,17 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "accumulate"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected a whole number >= 1, got {getattr(self, name)}")
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name}: expected a whole number >= 1, got {value}")
+        if not 0 <= self.warmup < self.steps:
+            raise ValueError(f"warmup: expected 0 <= warmup < steps = {self.steps}, got {self.warmup}")
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise ValueError(f"ema: expected a decay between 0 and 1, or None, got {self.ema}")
+        if self.clip_norm is not None and not self.clip_norm > 0:
+            raise ValueError(f"clip_norm: expected a number > 0, or None, got {self.clip_norm}")
+        if self.precision not in get_args(Precision):
+            raise ValueError(f"precision: expected one of {', '.join(get_args(Precision))}, got {self.precision!r}")
         if self.batch % self.accumulate:
             raise ValueError(f"accumulate: {self.accumulate} parts do not divide a batch of {self.batch}")
 
@@ -131,6 +140,8 @@ def fit(
     began = time.perf_counter() - run.seconds
     log_every = max(1, recipe.steps // 200)
     devices = [fabric.device] if fabric.device.type == "cuda" else []
+    # On the CPU the generators of other devices are the caller's.
+    seed_all = torch.random.default_generator.manual_seed if fabric.device.type == "cpu" else torch.manual_seed
     with torch.random.fork_rng(devices):
         batches = stream.batches(
             run.step,
@@ -144,7 +155,7 @@ def fit(
             batch: Batch = fabric.to_device(next(batches))
             # Dropout and drop path draw from the global generators: seeding them per step leaves nothing to save. It
             # comes after the batch, since starting a loader draws from them as well.
-            torch.manual_seed(mix(seed, step, fabric.global_rank))
+            seed_all(mix(seed, step, fabric.global_rank))
             if augment is not None:
                 batch = augment(batch, generator(seed, step, fabric.global_rank, 1, device=fabric.device))
             values = run.update(step, batch, loss)
@@ -168,7 +179,7 @@ class _Run:
         self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema), use_buffers=True) if ema else None
         self.history: list[dict[str, float]] = []
         self.step, self.seconds = 0, 0.0
-        shapes = {name: list(parameter.shape) for name, parameter in model.named_parameters()}
+        shapes = {name: list(p.shape) for name, p in model.named_parameters() if p.requires_grad}
         self.identity = {"seed": seed, "recipe": _plain(asdict(recipe)), "parameters": shapes}
 
     def update(self, step: int, batch: Batch, loss: Loss) -> dict[str, Tensor]:
@@ -224,24 +235,33 @@ class _Run:
         self.fabric.barrier()
 
     def restore(self, path: str | os.PathLike[str]) -> None:
-        """Go on from a checkpoint of the same run."""
+        """Go on from a checkpoint of the same run.
+
+        Raises:
+            CheckpointError: if it is of another run, or of none.
+        """
         state = checkpoints.read(path)
+        theirs = state.get("identity")
+        if not isinstance(theirs, dict):
+            raise checkpoints.CheckpointError(f"{path} is no checkpoint of a training run: it does not say of which")
+        if theirs != self.identity:
+            keys = [key for key in self.identity if theirs.get(key) != self.identity[key]]
+            there, here = ({key: of.get(key) for key in keys} for of in (theirs, self.identity))
+            raise checkpoints.CheckpointError(
+                f"{path} is of another run; delete it, or name another file. There: {there}; here: {here}"
+            )
         try:
-            theirs = state["identity"]
-            if theirs != self.identity:
-                keys = [key for key in self.identity if theirs.get(key) != self.identity[key]]
-                there, here = ({key: of.get(key) for key in keys} for of in (theirs, self.identity))
-                raise checkpoints.CheckpointError(
-                    f"{path} is of another run; delete it, or name another file. There: {there}; here: {here}"
-                )
             self.model.load_state_dict(state["model"])
             self.optimiser.load_state_dict(state["optimiser"])
             if self.average is not None:
                 self.average.load_state_dict(state["average"])
             self.history = list(state["history"])
             self.step, self.seconds = int(state["step"]), float(state["seconds"])
-        except KeyError as error:
-            raise checkpoints.CheckpointError(f"{path} is no checkpoint of a training run: it lacks {error}") from error
+        except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise checkpoints.CheckpointError(
+                f"{path} does not fit this run; delete it, or name another file. {type(error).__name__}: {reason}"
+            ) from error
 
 
 def _parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

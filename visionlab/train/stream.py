@@ -1,8 +1,7 @@
 """Streams of batches that are functions of (seed, step), so that a resumed run sees what the first one would have seen.
 
 A stream yields this process's share of each optimiser step's batch. The batch of a step is the same whatever the number
-of
-processes: two processes take its two halves.
+of processes: two processes take its two halves.
 """
 
 from __future__ import annotations
@@ -54,7 +53,8 @@ class Shuffled:
     """Passes over a map-style data set, each in a new order; what does not fill a batch is left for another pass.
 
     Args:
-        dataset: gives tuples of tensors or numbers by index.
+        dataset: gives tuples of tensors or numbers by index, the same each time; what is random belongs in the
+            ``augment`` of `visionlab.train.loop.fit`, whose numbers follow from seed and step.
         workers: processes that load in the background.
     """
 
