@@ -53,7 +53,7 @@ def test_the_whole_lab_runs_and_its_picture_follows_the_reader(
     assert "end of lab 03" in " ".join(lab_page.outputs())
     widget = inspector(page)
     widget.scroll_into_view_if_needed()
-    assert widget.locator(".vl-stripes-readout").inner_text() == probe.at(92, 120)[1].text
+    assert widget.locator(".vl-stripes-readout").inner_text() == probe.at(92, 100)[1].text
 
     overlay = widget.locator(".vl-stripes-overlay")
     before = overlay.evaluate("canvas => canvas.toDataURL()")
@@ -61,7 +61,7 @@ def test_the_whole_lab_runs_and_its_picture_follows_the_reader(
     said = after(page, lambda: (slider.focus(), page.keyboard.press("PageUp")))
     assert overlay.evaluate("canvas => canvas.toDataURL()") != before
     token = int(slider.input_value())
-    assert said == probe.at(8 * token + 4, 120)[1].text
+    assert said == probe.at(8 * token + 4, 100)[1].text
 
     box = overlay.bounding_box()
     spot = {"x": box["width"] * 0.25, "y": box["height"] * 0.75}

@@ -18,14 +18,14 @@ def blocks() -> list[list[Tensor]]:
 
 
 def test_it_equals_the_product_of_adjacency_matrices() -> None:
-    product, expected = torch.eye(40), []
+    products = [torch.eye(40)]
     for block in blocks():
         adjacent = torch.stack([may_attend(region) for region in block]).any(dim=0).float()
-        product = ((adjacent @ product) > 0).float()
-        expected.append(product.mean().item())
-    assert reach(blocks()) == pytest.approx(expected)
+        products.append(((adjacent @ products[-1]) > 0).float())
+    assert reach(blocks()) == pytest.approx([product.mean().item() for product in products[1:]])
     for row, column in ((0, 0), (4, 7), (2, 3)):
-        assert torch.equal(reach_of_token(blocks(), row, column)[-1].flatten(), product[row * 8 + column] > 0)
+        for seen, product in zip(reach_of_token(blocks(), row, column), products[1:], strict=True):
+            assert torch.equal(seen.flatten(), product[row * 8 + column] > 0)
 
 
 def stripes(side: int, width: int) -> tuple[Tensor, Tensor]:

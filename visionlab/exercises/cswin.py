@@ -1,4 +1,4 @@
-"""The gap of lab 03: cut a map into stripes, and put it together again."""
+"""Lab 03: what its predictions reveal, and its gap: cut a map into stripes, and put it together again."""
 
 from __future__ import annotations
 
@@ -8,7 +8,20 @@ from torch import Tensor
 from visionlab.backbones.cswin_attention import from_stripes, to_stripes
 from visionlab.exercises.exercise import Answer, Exercise, Property, shapes, written
 
-__all__ = ["EXERCISES"]
+__all__ = ["EXERCISES", "REVEALED"]
+
+REVEALED: dict[str, tuple[str | float, str]] = {
+    "blocks": (
+        "2",
+        "Go along your row to the column of the other token, then along that column: two steps, on a map of any size.",
+    ),
+    "windows": (
+        5.5,
+        "In the middle of the map it is 14×14 tokens, 6.25 %; at the border the shifted windows are cut off. Each block"
+        " lets news travel at most one window further, so the field creeps.",
+    ),
+}
+"""Answer and explanation of each prediction; kept here, so that the lab's own cell does not give them away."""
 
 CASES = ((2, 4, 6, 3, 4, 2), (2, 4, 6, 3, 2, 6), (1, 6, 6, 2, 3, 2), (3, 5, 4, 1, 5, 1))
 """Batch, height, width, channels of a map, and the height and width of a window."""

@@ -25,19 +25,25 @@ def reach(blocks: Sequence[Sequence[Int[Tensor, "h w"]]]) -> list[float]:
 
 def reach_of_token(blocks: Sequence[Sequence[Int[Tensor, "h w"]]], row: int, column: int) -> list[Bool[Tensor, "h w"]]:
     """Return, after each block, which tokens can influence the one at (row, column)."""
+    _check(blocks)
     height, width = blocks[0][0].shape
     if not (0 <= row < height and 0 <= column < width):
         raise ValueError(f"row, column: expected a token of a {height}x{width} map, got ({row}, {column})")
-    return [seen[row * width + column].view(height, width) for seen in _spread(blocks)]
+    return [_sources(blocks[:depth], row, column) for depth in range(1, len(blocks) + 1)]
+
+
+def _sources(blocks: Sequence[Sequence[Int[Tensor, "h w"]]], row: int, column: int) -> Bool[Tensor, "h w"]:
+    """Follow influence backward from one token, which needs no matrix of all pairs."""
+    seen = torch.zeros_like(blocks[0][0], dtype=torch.bool)
+    seen[row, column] = True
+    for block in reversed(blocks):
+        seen = torch.stack([torch.isin(region, region[seen].unique()) for region in block]).any(dim=0)
+    return seen
 
 
 def _spread(blocks: Sequence[Sequence[Int[Tensor, "h w"]]]) -> list[Bool[Tensor, "n n"]]:
     """Follow influence forward: a token gathers all that the tokens of its regions had gathered before."""
-    if not blocks or not all(blocks):
-        raise ValueError("blocks: expected at least one block, each with at least one region map")
-    sizes = {tuple(region.shape) for block in blocks for region in block}
-    if len(sizes) != 1:
-        raise ValueError(f"blocks: region maps of one size expected, got {sorted(sizes)}")
+    _check(blocks)
     seen = torch.eye(blocks[0][0].numel(), dtype=torch.bool)
     steps = []
     for block in blocks:
@@ -48,6 +54,14 @@ def _spread(blocks: Sequence[Sequence[Int[Tensor, "h w"]]]) -> list[Bool[Tensor,
         seen = gathered
         steps.append(seen)
     return steps
+
+
+def _check(blocks: Sequence[Sequence[Int[Tensor, "h w"]]]) -> None:
+    if not blocks or not all(blocks):
+        raise ValueError("blocks: expected at least one block, each with at least one region map")
+    sizes = {tuple(region.shape) for block in blocks for region in block}
+    if len(sizes) != 1:
+        raise ValueError(f"blocks: region maps of one size expected, got {sorted(sizes)}")
 
 
 def _members(region: Int[Tensor, "h w"]) -> list[Int[Tensor, " n"]]:

@@ -1,4 +1,4 @@
-"""Pictures of CSWin: how reach grows, what stripes see, how far apart two cells may be."""
+"""Pictures of CSWin: how maps are cut, how reach grows, what stripes see, how far apart two cells may be."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ __all__ = [
     "accuracy_by_distance",
     "field_over_image",
     "mark",
+    "partitions",
     "puzzle_sheet",
     "reach_curves",
     "reach_maps",
@@ -25,6 +26,39 @@ __all__ = [
 
 ROLES = {"cswin": "method", "shifted window": "rival", "window": "baseline", "axial": "variant"}
 DISTANCES = ("1", "2", "3", "4-5", "6-7")
+
+
+def partitions(regions: Mapping[str, Any], token: tuple[int, int]) -> Figure:
+    """Draw how maps are cut into regions, and the region of one token: a panel for each way to cut.
+
+    Args:
+        regions: by name, a map (h, w) of numbers; tokens with equal numbers see each other, and form a rectangle.
+            A name that begins with "vertical" or "horizontal" has the colour of that orientation.
+        token: (row, column) of the token asked about.
+    """
+    import matplotlib.pyplot as plt
+
+    fig, axes = plt.subplots(1, len(regions), figsize=(2.6 * len(regions), 3.0), squeeze=False)
+    words = []
+    for ax, (name, region) in zip(axes[0], regions.items(), strict=True):
+        numbers = np.asarray(region)
+        own = numbers == numbers[token]
+        first = name.split(" ", maxsplit=1)[0]
+        colour = theme.color(first if first in ("vertical", "horizontal") else "rival")
+        ax.imshow(own, cmap=_two_colours(colour), vmin=0, vmax=1)
+        for column in np.flatnonzero((np.diff(numbers, axis=1) != 0).any(axis=0)):
+            ax.axvline(column + 0.5, color="#A0A0A0", linewidth=0.8)
+        for row in np.flatnonzero((np.diff(numbers, axis=0) != 0).any(axis=1)):
+            ax.axhline(row + 0.5, color="#A0A0A0", linewidth=0.8)
+        ax.plot(token[1], token[0], "k+", markersize=9, markeredgewidth=2)
+        ax.set(xticks=[], yticks=[])
+        ax.grid(False)
+        ax.set_title(f"{name}: {100 * own.mean():.1f} %", fontsize=11, fontweight="normal")
+        rows, columns = (np.flatnonzero(own.any(axis=axis)) for axis in (1, 0))
+        extent = f"rows {rows[0]}-{rows[-1]}, columns {columns[0]}-{columns[-1]}"
+        words.append(f"{name}: {extent}, {100 * own.mean():.1f} %")
+    h, w = numbers.shape
+    return figure(fig, f"Ways to cut a {h}x{w} map, and the part in which token {token} lies: {'; '.join(words)}.")
 
 
 def reach_curves(result: Result, side: int = 56, blocks: int = 12) -> Figure:
@@ -55,7 +89,7 @@ def reach_curves(result: Result, side: int = 56, blocks: int = 12) -> Figure:
 
 
 def reach_maps(maps: Mapping[str, Sequence[Any]], token: tuple[int, int], depths: Sequence[int]) -> Figure:
-    """Draw which tokens can influence one token: a row for each mechanism, a column a depth (one depth: one row).
+    """Draw which tokens can influence one token: a row for each mechanism, a column for each depth.
 
     Args:
         maps: by mechanism, a boolean map (h, w) for each depth.
@@ -64,12 +98,7 @@ def reach_maps(maps: Mapping[str, Sequence[Any]], token: tuple[int, int], depths
     """
     import matplotlib.pyplot as plt
 
-    single = len(depths) == 1
-    rows, columns = (1, len(maps)) if single else (len(maps), len(depths))
-    fig, axes = plt.subplots(
-        rows, columns, figsize=(1.9 * columns + 0.6 * single * columns, 2.1 * rows + single), squeeze=False
-    )
-    axes = axes.T if single else axes
+    fig, axes = plt.subplots(len(maps), len(depths), figsize=(1.9 * len(depths), 2.1 * len(maps)), squeeze=False)
     words = []
     for row, (name, seen) in zip(axes, maps.items(), strict=True):
         shares = [100 * float(np.asarray(m).mean()) for m in seen]
@@ -78,10 +107,8 @@ def reach_maps(maps: Mapping[str, Sequence[Any]], token: tuple[int, int], depths
             ax.plot(token[1], token[0], "k+", markersize=9, markeredgewidth=2)
             ax.set(xticks=[], yticks=[])
             ax.grid(False)
-            title = f"{name}: {share:.1f} %" if single else f"{depth} block{'s' * (depth > 1)}: {share:.0f} %"
-            ax.set_title(title, fontsize=11, fontweight="normal")
-        if not single:
-            row[0].set_ylabel(name)
+            ax.set_title(f"{depth} block{'s' * (depth > 1)}: {share:.1f} %", fontsize=11, fontweight="normal")
+        row[0].set_ylabel(name)
         words.append(f"{name} " + ", ".join(f"{share:.1f}" for share in shares))
     counts = ", ".join(str(depth) for depth in depths)
     return figure(
@@ -90,36 +117,67 @@ def reach_maps(maps: Mapping[str, Sequence[Any]], token: tuple[int, int], depths
     )
 
 
-def stripe_panels(image: np.ndarray, views: Sequence[Any], query: tuple[int, int]) -> Figure:
+def stripe_panels(
+    image: np.ndarray,
+    views: Sequence[Any],
+    query: tuple[int, int],
+    *,
+    plain: bool = False,
+    other: Sequence[Any] = (),
+) -> Figure:
     """Draw the attention of a query in every stage over the image: a row for each head group, a column for each stage.
 
     Args:
         image: (H, W, 3) in [0, 1].
         views: of `visionlab.experiments.cswin_probe.StripeProbe.at`.
         query: pixel (y, x).
+        plain: show the image itself on the left.
+        other: the views of a second token; where its stripe of the other orientation crosses the query's is outlined.
     """
     import matplotlib.pyplot as plt
 
     height, width = image.shape[:2]
-    size = 2.5 * len(views), 2 * (2.5 * height / width + 0.6)
-    fig, axes = plt.subplots(2, len(views), figsize=size, squeeze=False)
-    for column, view in zip(axes.T, views, strict=True):
-        for ax in column[len(view.groups) :]:
-            ax.axis("off")
-        h, w = view.groups[0].mask.shape
-        for ax, group in zip(column, view.groups, strict=False):
-            ax.imshow(image * 0.45 + 0.5, extent=(0, width, height, 0))
-            heat = np.ma.masked_where(~group.mask, group.weights / max(float(group.weights.max()), 1e-12))
-            ax.imshow(heat, extent=(0, width, height, 0), cmap=theme.SEQUENTIAL, vmin=0, vmax=1, alpha=0.85)
-            ax.plot(query[1] + 0.5, query[0] + 0.5, marker="+", color="white", markersize=13, markeredgewidth=3.5)
-            ax.plot(query[1] + 0.5, query[0] + 0.5, marker="+", color="black", markersize=11, markeredgewidth=1.5)
-            ax.set(xticks=[], yticks=[], xlim=(0, width), ylim=(height, 0))
+    columns = plain + len(views)
+    size = 2.5 * columns, 2 * (2.5 * height / width + 0.6)
+    fig, axes = plt.subplots(2, columns, figsize=size, squeeze=False)
+    for ax in axes.flat:
+        ax.axis("off")
+    if plain:
+        axes[0, 0].imshow(image)
+        axes[0, 0].set_title("the picture", fontsize=11, fontweight="normal")
+    words = []
+    for i, (column, view) in enumerate(zip(axes.T[plain:], views, strict=True)):
+        for j, (ax, group) in enumerate(zip(column, view.groups, strict=False)):
+            _stripe_panel(ax, image, group, query)
+            h, w = group.mask.shape
             ax.set_title(f"{view.title}, {h}x{w}\n{group.name}", fontsize=11, fontweight="normal")
-            ax.grid(False)
-    words = [
-        f"{view.title} {' and '.join(f'{g.name} of {int(g.mask.sum())} tokens' for g in view.groups)}" for view in views
-    ]
-    return figure(fig, f"Attention of the token under pixel {query}: {'; '.join(words)}.")
+            if other:
+                _outline(ax, group.mask & other[i].groups[1 - j].mask, (height, width))
+        words.append(f"{view.title} {' and '.join(f'{g.name} of {int(g.mask.sum())} tokens' for g in view.groups)}")
+    crossing = " Outlined: where the stripes of the other token cross." if other else ""
+    return figure(fig, f"Attention of the token under pixel {query}: {'; '.join(words)}.{crossing}")
+
+
+def _stripe_panel(ax: Any, image: np.ndarray, group: Any, query: tuple[int, int]) -> None:
+    height, width = image.shape[:2]
+    ax.axis("on")
+    ax.imshow(image * 0.45 + 0.5, extent=(0, width, height, 0))
+    heat = np.ma.masked_where(~group.mask, group.weights / max(float(group.weights.max()), 1e-12))
+    ax.imshow(heat, extent=(0, width, height, 0), cmap=theme.SEQUENTIAL, vmin=0, vmax=1, alpha=0.85)
+    ax.plot(query[1] + 0.5, query[0] + 0.5, marker="+", color="white", markersize=13, markeredgewidth=3.5)
+    ax.plot(query[1] + 0.5, query[0] + 0.5, marker="+", color="black", markersize=11, markeredgewidth=1.5)
+    ax.set(xticks=[], yticks=[], xlim=(0, width), ylim=(height, 0))
+    ax.grid(False)
+
+
+def _outline(ax: Any, mask: np.ndarray, size: tuple[int, int]) -> None:
+    """Outline the rectangle of a mask (h, w) over an image of (H, W) pixels: dashed black on white, seen anywhere."""
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    y, x = size[0] / mask.shape[0], size[1] / mask.shape[1]
+    top, bottom, left, right = rows[0] * y, (rows[-1] + 1) * y, columns[0] * x, (columns[-1] + 1) * x
+    border = [left, right, right, left, left], [top, top, bottom, bottom, top]
+    ax.plot(*border, color="white", linestyle="-", linewidth=3.5, clip_on=False)
+    ax.plot(*border, color="black", linewidth=1.8, dashes=(3, 2), clip_on=False)
 
 
 def puzzle_sheet(pictures: np.ndarray, same: Sequence[int], distance: Sequence[int]) -> Figure:
@@ -172,7 +230,7 @@ def accuracy_by_distance(result: Result, title: str) -> Figure:
 
 
 def mark(image: np.ndarray, query: tuple[int, int]) -> np.ndarray:
-    """Return an image (H, W, 3) in [0, 1] with a cross at pixel (y, x): black on white, to be seen anywhere."""
+    """Return an image (H, W, 3) in [0, 1] with a plus at pixel (y, x): black on white, to be seen anywhere."""
     marked = image.copy()
     arm = max(4, min(image.shape[:2]) // 28)
     for thick, colour in ((2, 1.0), (0, 0.0)):

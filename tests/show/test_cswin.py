@@ -1,0 +1,95 @@
+"""Pictures of CSWin: their words and their pixels say what the arrays say."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+from PIL import Image
+
+from visionlab.measure.attention import HeadGroup, StageView
+from visionlab.show import cswin as draw
+from visionlab.show import theme
+from visionlab.show.figure import Figure
+
+STRIPES = np.arange(6)[None, :].repeat(4, axis=0) // 2
+WINDOWS = 10 * (np.arange(4)[:, None] // 2) + np.arange(6)[None, :] // 3
+
+
+@pytest.fixture(autouse=True)
+def house_look() -> Iterator[None]:
+    with plt.rc_context():
+        theme.apply()
+        yield
+
+
+def share(shown: Figure, colour: str) -> float:
+    """Which part of the picture has a colour."""
+    pixels = np.asarray(Image.open(io.BytesIO(shown.png())).convert("RGB")) / 255
+    return float((np.abs(pixels - np.array(to_rgb(colour))).max(axis=-1) < 0.02).mean())
+
+
+def group(name: str, rows: slice, columns: slice) -> HeadGroup:
+    mask = np.zeros((4, 4), dtype=bool)
+    mask[rows, columns] = True
+    return HeadGroup(name, mask / mask.sum(), mask)
+
+
+def view(row: int, column: int) -> StageView:
+    groups = (
+        group("vertical stripe", slice(None), slice(column // 2 * 2, column // 2 * 2 + 2)),
+        group("horizontal stripe", slice(row // 2 * 2, row // 2 * 2 + 2), slice(None)),
+    )
+    return StageView((row, column), groups, "", "block 1")
+
+
+def outlines(shown: Figure) -> list[tuple[float, float, float, float]]:
+    """Top, bottom, left and right of the dashed outline of each panel that has one."""
+    found = []
+    for ax in shown.fig.axes:
+        for line in ax.lines:
+            if line.get_linestyle() == "--" and len(line.get_xdata()) == 5:
+                x, y = np.asarray(line.get_xdata()), np.asarray(line.get_ydata())
+                found.append((y.min(), y.max(), x.min(), x.max()))
+    return found
+
+
+def test_a_partition_names_the_part_of_the_token_wherever_the_token_lies_in_it() -> None:
+    shown = draw.partitions({"vertical stripes": STRIPES, "windows": WINDOWS}, (2, 2))
+    assert "vertical stripes: rows 0-3, columns 2-3, 33.3 %" in repr(shown)
+    assert "windows: rows 2-3, columns 0-2, 25.0 %" in repr(shown)
+    first, second = shown.fig.axes
+    assert sorted({float(line.get_xdata()[0]) for line in first.lines if len(line.get_xdata()) == 2}) == [1.5, 3.5]
+    assert {line.get_ydata()[0] for line in second.lines if tuple(line.get_xdata()) == (0, 1)} == {1.5}
+
+
+def test_stripes_have_the_colour_of_their_orientation_and_windows_that_of_the_rival() -> None:
+    for name, role in (("vertical stripes", "vertical"), ("horizontal stripes", "horizontal"), ("windows", "rival")):
+        assert share(draw.partitions({name: STRIPES}, (0, 0)), theme.color(role)) > 0.1
+
+
+def test_reach_maps_say_each_share_to_a_decimal() -> None:
+    first, second = STRIPES == 0, STRIPES < 2
+    shown = draw.reach_maps({"cswin": [first, second], "window": [first, first]}, (1, 1), [1, 2])
+    assert "after 1, 2 blocks: cswin 33.3, 66.7; window 33.3, 33.3" in repr(shown)
+    titles = [ax.get_title(loc="left") for ax in shown.fig.axes]
+    assert titles == ["1 block: 33.3 %", "2 blocks: 66.7 %", "1 block: 33.3 %", "2 blocks: 33.3 %"]
+
+
+def test_the_plain_picture_stands_beside_the_panels_as_it_is() -> None:
+    image = np.zeros((16, 16, 3))
+    image[..., 0] = 1.0
+    with_picture = draw.stripe_panels(image, [view(0, 3)], (1, 14), plain=True)
+    assert share(with_picture, "#FF0000") > 0.1
+    assert share(draw.stripe_panels(image, [view(0, 3)], (1, 14)), "#FF0000") == 0
+
+
+def test_the_outline_lies_where_the_other_tokens_stripe_crosses() -> None:
+    shown = draw.stripe_panels(np.zeros((16, 16, 3)), [view(0, 3)], (1, 14), other=[view(2, 0)])
+    assert outlines(shown) == [(8, 16, 8, 16), (0, 8, 0, 8)]
+    assert repr(shown).endswith("Outlined: where the stripes of the other token cross.")
+    assert outlines(draw.stripe_panels(np.zeros((16, 16, 3)), [view(0, 3)], (1, 14))) == []
