@@ -1,0 +1,185 @@
+"""Task data sets: made once and cached, or made as they are asked for, with splits that share no scene."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from visionlab.data.world.degrade import degrade
+from visionlab.data.world.layout import scenes
+from visionlab.data.world.render import Quality, Render, render
+from visionlab.data.world.scene import Scenes
+from visionlab.data.world.store import Column, make
+from visionlab.data.world.styles import STYLES
+from visionlab.data.world.tasks import TASKS, Task, knobs_of
+
+__all__ = ["SPLITS", "WorldSet", "dataset", "split_numbers"]
+
+SPLITS = ("train", "val", "test")
+AGAIN = 2**32  # a scene that is not clear enough is drawn again under a number this much higher
+TRIES = 64
+
+
+def split_numbers(split: str, which: range) -> range:
+    """The numbers of a split's scenes: each split has 2^40 of its own.
+
+    Raises:
+        ValueError: there is no such split, or it has no such entries.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"split: expected one of {', '.join(SPLITS)}; got {split!r}")
+    if not 0 <= which.start <= which.stop <= AGAIN:
+        raise ValueError(f"which: expected entries from 0 to {AGAIN}; got {which}")
+    first = SPLITS.index(split) * 2**40
+    return range(first + which.start, first + which.stop)
+
+
+@dataclass(frozen=True)
+class WorldSet(Dataset[tuple[Any, ...]]):
+    """A task's images and answers; entry i is (image, answer), tensors, or a caption as a string.
+
+    Attributes:
+        task, split, style, seed, knobs: what it is.
+        images: (n, 3, H, W) uint8, mapped from the cache.
+        targets: (n, ...) likewise.
+        classes: names of the answers, where they are classes.
+    """
+
+    task: str
+    split: str
+    style: str
+    seed: int
+    knobs: Mapping[str, Any]
+    images: np.ndarray
+    targets: np.ndarray
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Float[Tensor, "3 h w"], Tensor | str]:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"index: expected less than {len(self)}; got {index}")
+        image = torch.from_numpy(np.array(self.images[index])).float() / 255
+        return image, self._answer(self.targets[index])
+
+    def tensors(self) -> tuple[Float[Tensor, "n 3 h w"], Tensor | list[str]]:
+        """All images in [0, 1] and all answers, in memory."""
+        images = torch.from_numpy(np.array(self.images)).float() / 255
+        if self.targets.dtype.kind == "S":
+            return images, [text.decode() for text in self.targets]
+        answers = torch.from_numpy(np.array(self.targets))
+        return images, answers.float() / 255 if TASKS[self.task].degrade else answers
+
+    def _answer(self, target: Any) -> Tensor | str:
+        if self.targets.dtype.kind == "S":
+            return str(target.decode())
+        answer = torch.from_numpy(np.array(target))
+        return answer.float() / 255 if TASKS[self.task].degrade else answer
+
+
+def dataset(
+    task: str,
+    split: str = "train",
+    n: int = 1000,
+    *,
+    size: int | tuple[int, int] = 64,
+    style: str = "clean",
+    seed: int = 0,
+    quality: Quality = "fast",
+    root: Path | None = None,
+    hook: Callable[[int, int], None] | None = None,
+    device: torch.device | str = "cpu",
+    **knobs: Any,
+) -> WorldSet:
+    """Return a task's data set, from the cache or made now; what was stopped goes on where it was.
+
+    Args:
+        task: one of `TASKS`.
+        split: train, val or test: they never share a scene.
+        n: entries; the first ones are the same for every n.
+        size: side in pixels, or (height, width).
+        style: one of `STYLES`: the same scenes in each.
+        seed: of the whole family; another seed gives other scenes in every split.
+        quality: of `visionlab.data.world.render`.
+        root: folder of the cache.
+        hook: called as ``hook(done, n)`` while the set is made.
+        device: where it is rendered.
+        knobs: of the task, see ``TASKS[task].knobs``.
+
+    Raises:
+        ValueError: an argument is unknown or out of range.
+        StoreError: the cache holds something else in this set's place.
+        OSError: the cache cannot be written.
+    """
+    from visionlab.data.world import VERSION
+
+    if task not in TASKS:
+        raise ValueError(f"task: expected one of {', '.join(TASKS)}; got {task!r}")
+    if style not in STYLES:
+        raise ValueError(f"style: expected one of {', '.join(STYLES)}; got {style!r}")
+    if n < 1:
+        raise ValueError(f"n: expected at least 1, got {n}")
+    split_numbers(split, range(n))
+    chosen, side = TASKS[task], (size, size) if isinstance(size, int) else size
+    settings = knobs_of(chosen, knobs)
+    parameters = {"task": task, "split": split, "size": side, "style": style, "seed": seed, "quality": quality}
+    columns = {"images": Column((3, *side), "uint8"), "targets": chosen.column(side, settings)}
+
+    def fill(which: range) -> dict[str, np.ndarray]:
+        where, labels = draw(
+            chosen, settings, split, which, size=side, style=style, seed=seed, quality=quality, device=device
+        )
+        images = labels.image
+        if chosen.degrade:
+            images = degrade(labels, where.key, settings["kind"], settings["strength"])
+        answers = chosen.target(where, labels, settings, split == "train")
+        return {
+            "images": (images * 255).round().to(torch.uint8).cpu().numpy(),
+            "targets": answers.cpu().numpy() if isinstance(answers, Tensor) else answers,
+        }
+
+    arrays = make(parameters | {"knobs": settings, "version": VERSION}, columns, n, fill, root=root, hook=hook)
+    return WorldSet(task, split, style, seed, settings, arrays["images"], arrays["targets"], chosen.classes(settings))
+
+
+def draw(
+    task: Task,
+    knobs: Mapping[str, Any],
+    split: str,
+    which: range,
+    *,
+    size: tuple[int, int],
+    style: str = "clean",
+    seed: int = 0,
+    quality: Quality = "fast",
+    device: torch.device | str = "cpu",
+) -> tuple[Scenes, Render]:
+    """Draw and render the scenes of some entries, each again until it is clear what the answer is.
+
+    Raises:
+        ValueError: the knobs are such that a scene is not clear after 64 tries.
+    """
+    numbers = torch.tensor(list(split_numbers(split, which)))
+    factors = task.factors(knobs, split == "train")
+    left, kept = torch.arange(len(numbers)), []
+    for _ in range(TRIES):
+        found = scenes(seed, numbers[left], device=device, **factors)
+        picture = render(found, size, quality=quality, style=style)
+        clear = task.clear(found, picture, knobs)
+        kept.append((left[clear.cpu()], found[clear], picture[clear]))
+        left = left[~clear.cpu()]
+        if not len(left):
+            places, where, pictures = zip(*kept, strict=True)
+            order = torch.cat(places).argsort()
+            return Scenes.cat(where)[order], Render.cat(pictures)[order]
+        numbers[left] += AGAIN
+    raise ValueError(f"task {task.name!r}: scenes as these knobs ask for are too rare: {dict(knobs)}")

@@ -1,0 +1,198 @@
+"""Scenes in words: what each object is called, how two of them stand, and captions that say only what is true.
+
+Only objects that are counted (see `visionlab.data.world.labels.Labels`) are spoken of.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from visionlab.data.world.render import Render, render
+from visionlab.data.world.scene import Scenes, geometry
+from visionlab.data.world.solids import dot
+from visionlab.data.world.tracing import camera_view
+from visionlab.data.world.vocabulary import BACKGROUNDS, COLOURS, GROUNDS, MATERIALS, PLACES, SHAPE_NAMES, SIZES
+
+__all__ = ["OPPOSITE", "RELATIONS", "SYNONYMS", "Description", "describe", "relations"]
+
+RELATIONS = ("left of", "right of", "in front of", "behind", "on top of", "below", "bigger than", "smaller than")
+OPPOSITE = dict(zip(RELATIONS, [RELATIONS[i ^ 1] for i in range(len(RELATIONS))], strict=True))
+
+LEAST_ASIDE = 0.10  # of the image's width, for "left of"
+LEAST_BEFORE = 0.6  # units of length towards the camera, for "in front of"
+
+SYNONYMS: dict[str, tuple[str, ...]] = {
+    "sphere": ("ball", "globe"),
+    "cube": ("block", "box"),
+    "ring": ("torus", "doughnut"),
+    "dome": ("half sphere", "hemisphere"),
+    "cylinder": ("drum",),
+    "small": ("little", "tiny"),
+    "large": ("big",),
+    "turquoise": ("cyan",),
+    "purple": ("violet",),
+    "grey": ("gray",),
+    "glossy": ("shiny",),
+    "metal": ("metallic",),
+    "checked": ("chequered",),
+    "striped": ("banded",),
+    "marbled": ("veined",),
+    "in front of": ("before",),
+    "left of": ("to the left of",),
+    "right of": ("to the right of",),
+}
+"""Other words for some of the vocabulary; no word stands for two things."""
+
+GROUND_PHRASES = dict(
+    zip(GROUNDS, ("a plain floor", "a wooden floor", "a tiled floor", "a carpet", "a checked floor"), strict=True)
+)
+PLACE_PHRASES = dict(zip(PLACES, ("outdoors", "before a wall", "in a corner"), strict=True))
+WALL_PHRASES = dict(
+    zip(BACKGROUNDS, ("plain walls", "shaded walls", "brick walls", "speckled walls", "painted walls"), strict=True)
+)
+
+
+@dataclass(frozen=True)
+class Description:
+    """What can be said of one scene.
+
+    Attributes:
+        caption: one sentence.
+        objects: (slot, name in full), for each counted object.
+        relations: every true (slot, relation, slot).
+    """
+
+    caption: str
+    objects: tuple[tuple[int, str], ...]
+    relations: tuple[tuple[int, str, int], ...]
+
+
+def describe(
+    scenes: Scenes,
+    labels: Render | None = None,
+    *,
+    size: int | tuple[int, int] = 64,
+    detail: int = 2,
+    synonyms: bool = False,
+    noise: float = 0.0,
+) -> list[Description]:
+    """Describe scenes; which words are chosen follows from the scenes' keys.
+
+    Args:
+        scenes: of `visionlab.data.world.scenes`.
+        labels: of their render; made at ``size`` if not given.
+        size: in pixels; what is counted depends on it.
+        detail: 1 names up to two objects by colour and shape; 2 adds size, material and how they stand; 3 also the
+            surroundings.
+        synonyms: whether some words are replaced by others of the same meaning.
+        noise: probability that the caption says one wrong colour or shape.
+
+    Raises:
+        ValueError: ``detail`` is not 1, 2 or 3, or ``noise`` no probability.
+    """
+    if detail not in (1, 2, 3):
+        raise ValueError(f"detail: expected 1, 2 or 3; got {detail}")
+    if not 0 <= noise <= 1:
+        raise ValueError(f"noise: expected a probability; got {noise}")
+    found = labels or render(scenes, size)
+    related = relations(scenes, found)
+    return [_describe(scenes, found, related, i, detail, synonyms, noise) for i in range(len(scenes))]
+
+
+def relations(scenes: Scenes, labels: Render) -> dict[str, Bool[Tensor, "n k k"]]:
+    """Which counted objects stand how to each other: entry [i, a, b] is whether a is, say, left of b in scene i.
+
+    "left of": by a tenth of the image's width between the projected middles; "in front of": nearer by 0.6 along the
+    ground, towards the camera; "on top of": stands on it; "bigger than": of a larger named size. An object on another
+    is neither left of it nor in front of it.
+    """
+    place, things = geometry(scenes.objects), scenes.objects
+    height, width = labels.instance.shape[-2:]
+    view = camera_view(scenes.camera, (height, width))
+    way = place.centre.permute(2, 0, 1) - view.eye[..., None]
+    across = dot(view.right[..., None], way) / dot(view.forward[..., None], way) / view.slope[:, None] / width
+    flat = view.forward[:2] / view.forward[:2].square().sum(0).sqrt()
+    away = (flat[..., None] * way[:2]).sum(0)
+    k = things.shape.shape[1]
+    on = things.on[:, :, None] == torch.arange(k, device=things.shape.device)
+    both = labels.counted[:, :, None] & labels.counted[:, None, :]
+    beside = both & ~on & ~on.mT
+    found = {
+        "left of": beside & (across[:, :, None] < across[:, None, :] - LEAST_ASIDE),
+        "in front of": beside & (away[:, :, None] < away[:, None, :] - LEAST_BEFORE),
+        "on top of": both & on,
+        "bigger than": both & (things.size[:, :, None] > things.size[:, None, :]),
+    }
+    return {name: found[name] if name in found else found[OPPOSITE[name]].mT for name in RELATIONS}
+
+
+def _describe(
+    scenes: Scenes, labels: Render, related: dict[str, Tensor], i: int, detail: int, synonyms: bool, noise: float
+) -> Description:
+    things = scenes.objects[i]
+    words = {
+        slot: (
+            tuple(SIZES)[things.size[0, slot]],
+            tuple(COLOURS)[things.colour[0, slot]],
+            MATERIALS[things.material[0, slot]],
+            SHAPE_NAMES[things.shape[0, slot]],
+        )
+        for slot in labels.counted[i].nonzero()[:, 0].tolist()
+    }
+    true = tuple((a, name, b) for name in RELATIONS for a, b in related[name][i].nonzero().tolist())
+    chance = random.Random(int(scenes.key[i]))
+    caption = _caption(chance, words, true, detail, noise)
+    if detail == 3:
+        place = PLACES[scenes.place[i]]
+        caption += f" on {GROUND_PHRASES[GROUNDS[scenes.ground[i]]]}, {PLACE_PHRASES[place]}"
+        if place != "open":
+            caption += f" with {WALL_PHRASES[BACKGROUNDS[scenes.background[i]]]}"
+    if synonyms:
+        caption = _reword(chance, caption)
+    return Description(caption, tuple((slot, " ".join(name)) for slot, name in words.items()), true)
+
+
+def _caption(
+    chance: random.Random,
+    words: dict[int, tuple[str, str, str, str]],
+    true: tuple[tuple[int, str, int], ...],
+    detail: int,
+    noise: float,
+) -> str:
+    if not words:
+        return "an empty scene"
+    spoken = dict(words)
+    if chance.random() < noise:
+        slot = chance.choice(sorted(spoken))
+        spoken[slot] = _mistake(chance, spoken[slot])
+    name = {slot: _with_article(w if detail > 1 else (w[1], w[3])) for slot, w in spoken.items()}
+    if detail > 1 and true:
+        first, relation, second = chance.choice(true)
+        return f"{name[first]} {relation} {name[second]}"
+    chosen = chance.sample(sorted(spoken), min(2, len(spoken)))
+    return " and ".join(name[slot] for slot in chosen)
+
+
+def _mistake(chance: random.Random, words: tuple[str, str, str, str]) -> tuple[str, str, str, str]:
+    size, colour, material, shape = words
+    if chance.random() < 0.5:
+        return size, chance.choice([c for c in COLOURS if c != colour]), material, shape
+    return size, colour, material, chance.choice([s for s in SHAPE_NAMES if s != shape])
+
+
+def _with_article(words: tuple[str, ...]) -> str:
+    return f"{'an' if words[0][0] in 'aeiou' else 'a'} {' '.join(words)}"
+
+
+def _reword(chance: random.Random, caption: str) -> str:
+    for word, others in SYNONYMS.items():
+        whole = re.compile(rf"\b{word}\b")
+        if whole.search(caption) and chance.random() < 0.5:
+            caption = whole.sub(chance.choice(others), caption)
+    return caption

@@ -1,0 +1,282 @@
+"""Sampling: every factor of a scene from its key, and places for the objects that keep them apart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from visionlab.data.world import counter
+from visionlab.data.world.scene import Camera, Light, Objects, Scenes
+from visionlab.data.world.shapes import tables
+from visionlab.data.world.vocabulary import (
+    BACKGROUNDS,
+    COLOUR_SPREAD,
+    COLOURS,
+    GROUNDS,
+    MATERIALS,
+    PLACES,
+    SHAPE_NAMES,
+    SIZES,
+    numbers,
+    oklch_to_rgb,
+)
+
+__all__ = ["MAX_OBJECTS", "scenes"]
+
+MAX_OBJECTS = 8
+FLOOR_RADIUS = 2.7  # objects lie within this distance of the middle
+TRIES = 48  # places tried for an object before it is left out
+Names = Sequence[str] | None
+Range = tuple[float, float]
+Edit = Callable[[Tensor, Objects], Objects]
+
+
+@dataclass(frozen=True)
+class Factors:
+    """What scenes are drawn from; see `scenes`."""
+
+    objects: tuple[int, int]
+    shapes: tuple[int, ...]
+    colours: tuple[int, ...]
+    materials: tuple[int, ...]
+    sizes: tuple[int, ...]
+    places: tuple[int, ...]
+    grounds: tuple[int, ...]
+    backgrounds: tuple[int, ...]
+    elevation: Range
+    azimuth: Range
+    light: Range
+    stacking: float
+    lying: float
+    gap: float
+
+
+def scenes(
+    seed: int,
+    which: int | range | Tensor,
+    *,
+    objects: int | tuple[int, int] = (1, 5),
+    shapes: Names = None,
+    colours: Names = None,
+    materials: Names = None,
+    sizes: Names = None,
+    places: Names = None,
+    grounds: Names = None,
+    backgrounds: Names = None,
+    elevation: Range = (18.0, 48.0),
+    azimuth: Range = (0.0, 360.0),
+    light: Range = (28.0, 60.0),
+    stacking: float = 0.25,
+    lying: float = 0.35,
+    gap: float = 0.08,
+    edit: Edit | None = None,
+    device: torch.device | str = "cpu",
+) -> Scenes:
+    """Draw scenes of a seed; each is the same whatever is drawn beside it.
+
+    Args:
+        seed: of the whole family of scenes.
+        which: how many, or their numbers, from 0 on.
+        objects: how many a scene has, or the fewest and the most, at most 8; with no room for them a scene has
+            fewer, and is marked as crowded.
+        shapes, colours, materials, sizes, places, grounds, backgrounds: names to draw from; all by default.
+        elevation, azimuth: range of the camera's angles, in degrees.
+        light: range of the light's elevation, in degrees.
+        stacking: probability that an object stands on an earlier one, if one carries it.
+        lying: probability that a shape that may lies on its side.
+        gap: least distance between the footprints of two objects.
+        edit: changes the names that were drawn, before sizes, colours and places follow: ``edit(keys, objects)``.
+        device: where the tensors lie.
+
+    Raises:
+        ValueError: an argument is out of its range; it is named.
+    """
+    drawn = Factors(
+        objects=_check_objects(objects),
+        shapes=numbers("shapes", shapes, SHAPE_NAMES),
+        colours=numbers("colours", colours, tuple(COLOURS)),
+        materials=numbers("materials", materials, MATERIALS),
+        sizes=numbers("sizes", sizes, tuple(SIZES)),
+        places=numbers("places", places, PLACES),
+        grounds=numbers("grounds", grounds, GROUNDS),
+        backgrounds=numbers("backgrounds", backgrounds, BACKGROUNDS),
+        elevation=_check_range("elevation", elevation, 5.0, 89.0),
+        azimuth=_check_range("azimuth", azimuth, -360.0, 720.0),
+        light=_check_range("light", light, 10.0, 90.0),
+        stacking=_check_share("stacking", stacking),
+        lying=_check_share("lying", lying),
+        gap=gap,
+    )
+    if gap < 0:
+        raise ValueError(f"gap: expected a length >= 0; got {gap}")
+    key = counter.keys(seed, _check_numbers(which, device))
+    wanted = counter.choose(key, "count", tuple(range(drawn.objects[0], drawn.objects[1] + 1)))
+    things = _draw_objects(key, drawn)
+    if edit is not None:
+        things = edit(key, things)
+    things = _place(key, _make_exact(key, things), wanted, drawn)
+    camera = _draw_camera(key, drawn)
+    return Scenes(
+        key=key,
+        objects=things,
+        camera=camera,
+        light=_draw_light(key, camera.azimuth, drawn),
+        **_draw_surroundings(key, camera.azimuth, drawn),
+        crowded=things.present.sum(1) < wanted,
+    )
+
+
+def _draw_objects(key: Int[Tensor, " n"], factors: Factors) -> Objects:
+    """Draw what can be named; exact sizes and colours follow from the names."""
+    k = factors.objects[1]
+    n, device = len(key), key.device
+    shape, colour, material, size = (
+        counter.choose(key, name, getattr(factors, name), k) for name in ("shapes", "colours", "materials", "sizes")
+    )
+    return Objects(
+        present=torch.zeros(n, k, dtype=torch.bool, device=device),
+        shape=shape,
+        colour=colour,
+        material=material,
+        size=size,
+        radius=torch.zeros(n, k, device=device),
+        stretch=torch.cat([torch.ones(n, k, 2, device=device), counter.between(key, "stretch", 0.92, 1.08, k, 1)], -1),
+        rgb=torch.zeros(n, k, 3, device=device),
+        position=torch.zeros(n, k, 2, device=device),
+        yaw=counter.between(key, "yaw", 0, 360, k),
+        lying=counter.uniform(key, "lying", k) < factors.lying,
+        on=torch.full((n, k), -1, device=device),
+    )
+
+
+def _make_exact(key: Int[Tensor, " n"], things: Objects) -> Objects:
+    """Draw the radius within the named size and the colour around the named one; only what may lie does."""
+    k, device = things.shape.shape[1], key.device
+    low, high = torch.tensor(list(SIZES.values()), device=device)[things.size].unbind(-1)
+    middle = torch.tensor(list(COLOURS.values()), device=device)[things.colour]
+    spread = counter.between(key, "colour", -1, 1, k, 3) * torch.tensor(COLOUR_SPREAD, device=device)
+    chroma = torch.stack([torch.ones_like(low), middle[..., 1], torch.ones_like(low)], dim=-1)
+    return things.with_(
+        radius=low + (high - low) * counter.uniform(key, "radius", k),
+        rgb=oklch_to_rgb(middle + spread * chroma),
+        lying=things.lying & tables(str(device)).lies[things.shape],
+    )
+
+
+def _place(key: Int[Tensor, " n"], things: Objects, wanted: Int[Tensor, " n"], factors: Factors) -> Objects:
+    """Give the objects places, one slot after the other in all scenes at once: the first of the tries that is free."""
+    k = things.shape.shape[1]
+    reach = footprint(things)
+    stack = counter.uniform(key, "stack", k) < factors.stacking
+    angle = counter.between(key, "angle", 0, 2 * math.pi, k, TRIES)
+    far = FLOOR_RADIUS * counter.uniform(key, "far", k, TRIES).sqrt()
+    tries = torch.stack([far * angle.cos(), far * angle.sin()], dim=-1)
+    present, on, position = things.present.clone(), things.on.clone(), things.position.clone()
+    flat = tables(str(key.device)).flat[things.shape] & ~things.lying
+    for slot in range(k):
+        # A base is upright and flat, stands on the ground, carries nothing yet, and is wider than what it carries.
+        carries = (on[:, :, None] == torch.arange(k, device=key.device)).any(1)
+        base = present & flat & (on < 0) & ~carries & (0.6 * reach > reach[:, slot, None])
+        stands = stack[:, slot] & base.any(1)
+        below = base.int().argmax(1)
+        room = FLOOR_RADIUS - reach[:, slot, None, None].clamp(max=1.0)
+        at = tries[:, slot] * room / FLOOR_RADIUS
+        apart = (at[:, :, None] - position[:, None]).square().sum(-1).sqrt() - reach[:, None]
+        free = ((apart > reach[:, slot, None, None] + factors.gap) | ~(present & (on < 0))[:, None]).all(-1)
+        found = at.gather(1, free.int().argmax(1)[:, None, None].expand(-1, 1, 2))[:, 0]
+        over = position.gather(1, below[:, None, None].expand(-1, 1, 2))[:, 0]
+        position[:, slot] = torch.where(stands[:, None], over, found)
+        on[:, slot] = torch.where(stands, below, -1)
+        present[:, slot] = (slot < wanted) & (stands | free.any(1))
+    return things.with_(present=present, on=torch.where(present, on, -1), position=position)
+
+
+def footprint(things: Objects) -> Float[Tensor, "n k"]:
+    """Radius of a circle on the ground that holds each object, about its middle."""
+    table = tables(str(things.shape.device))
+    axes = things.radius[..., None] * things.stretch * table.axes[things.shape]
+    circles = table.circles[things.shape]
+    flat = (circles[..., :2] * axes[..., None, :2]).square().sum(-1).sqrt()
+    flat = flat + (circles[..., 3:] * axes[..., None, :2]).amax(-1)
+    whole = (flat.square() + (circles[..., 2] * axes[..., None, 2]).square()).sqrt()
+    return torch.where(things.lying, whole.amax(-1), flat.amax(-1))
+
+
+def _draw_camera(key: Int[Tensor, " n"], factors: Factors) -> Camera:
+    return Camera(
+        azimuth=counter.between(key, "azimuth", *factors.azimuth),
+        elevation=counter.between(key, "elevation", *factors.elevation),
+        distance=counter.between(key, "distance", 9.0, 10.5),
+        roll=counter.between(key, "roll", -3, 3),
+        field_of_view=counter.between(key, "field of view", 31, 36),
+    )
+
+
+def _draw_light(key: Int[Tensor, " n"], azimuth: Float[Tensor, " n"], factors: Factors) -> Light:
+    """A light to one side of the camera, so that shadows show; never behind the walls that it looks at."""
+    warmth = counter.between(key, "warmth", -1, 1)[:, None]
+    strength = counter.between(key, "light", 0.85, 1.15)[:, None]
+    side = torch.where(counter.uniform(key, "light side") < 0.5, -1.0, 1.0)
+    tint = torch.tensor([0.12, 0.0, -0.14], device=key.device)
+    return Light(
+        azimuth=azimuth + 180 + side * counter.between(key, "light azimuth", 35, 105),
+        elevation=counter.between(key, "light elevation", *factors.light),
+        softness=counter.between(key, "softness", 1, 6),
+        colour=1.2 * strength * (1 + warmth * tint),
+        fill=counter.between(key, "fill", 0.26, 0.4)[:, None] * (1 - 0.5 * warmth * tint),
+    )
+
+
+def _draw_surroundings(key: Int[Tensor, " n"], azimuth: Float[Tensor, " n"], factors: Factors) -> dict[str, Any]:
+    def shades(name: str) -> Tensor:
+        """Two muted colours of near lightness."""
+        base = counter.uniform(key, name, 4)
+        lightness = torch.stack([0.50 + 0.36 * base[:, 0], 0.50 + 0.36 * base[:, 0] - 0.06 - 0.12 * base[:, 3]], 1)
+        chroma = (0.01 + 0.05 * base[:, 1])[:, None].expand(-1, 2)
+        return oklch_to_rgb(torch.stack([lightness, chroma, (360 * base[:, 2])[:, None].expand(-1, 2)], dim=-1))
+
+    return {
+        "place": counter.choose(key, "place", factors.places),
+        "ground": counter.choose(key, "ground", factors.grounds),
+        "background": counter.choose(key, "background", factors.backgrounds),
+        "ground_rgb": shades("ground colour"),
+        "background_rgb": shades("background colour"),
+        "wall": torch.stack(
+            [azimuth + counter.between(key, "wall", -20, 20), counter.between(key, "wall distance", 3.8, 4.8)], dim=1
+        ),
+    }
+
+
+def _check_objects(objects: int | tuple[int, int]) -> tuple[int, int]:
+    least, most = (objects, objects) if isinstance(objects, int) else objects
+    if not 1 <= least <= most <= MAX_OBJECTS:
+        raise ValueError(f"objects: expected 1 <= fewest <= most <= {MAX_OBJECTS}; got {objects}")
+    return least, most
+
+
+def _check_numbers(which: int | range | Tensor, device: torch.device | str) -> Int[Tensor, " n"]:
+    chosen = range(which) if isinstance(which, int) else which
+    if isinstance(chosen, range):
+        chosen = torch.arange(chosen.start, chosen.stop, chosen.step)
+    if len(chosen) == 0 or int(chosen.min()) < 0:
+        raise ValueError(f"which: expected at least one scene, by numbers from 0 on; got {which}")
+    return chosen.to(device, torch.int64)
+
+
+def _check_range(name: str, limits: Range, least: float, most: float) -> Range:
+    low, high = limits
+    if not least <= low <= high <= most:
+        raise ValueError(f"{name}: expected {least} <= low <= high <= {most}; got {limits}")
+    return low, high
+
+
+def _check_share(name: str, value: float) -> float:
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name}: expected a probability; got {value}")
+    return value

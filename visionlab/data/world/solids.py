@@ -1,0 +1,161 @@
+"""Three kinds of solid, each met by a ray in closed form: round ones, faceted ones and the torus.
+
+Vectors lie along the first axis, ``(3, P)`` for P rays, so that each component is one contiguous array. A solid lives
+in its own coordinates; a ray is brought there by an affine map that leaves its parameter t unchanged, so that t
+compares between solids. A meeting gives t, ``inf`` for a miss, and the number of the face that is met.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+__all__ = ["Faceted", "Round", "Solid", "Torus", "dot"]
+
+Vectors = Float[Tensor, "3 p"]
+Meeting = tuple[Float[Tensor, " p"], Int[Tensor, " p"]]
+Circle = tuple[float, float, float, float]  # centre x, y, z and radius, level: what a convex hull is spanned by
+
+
+def dot(a: Tensor, b: Tensor) -> Tensor:
+    """Scalar product along the first axis, of three; written out, so that no sum depends on the number of rays."""
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+
+
+@dataclass(frozen=True)
+class Round:
+    """A solid of revolution: x² + y² <= k0 + k1 z + k2 z², between the levels ``low`` and ``high``.
+
+    The ball (1, 0, -1), the cylinder (1, 0, 0), the cone, and any neck or belly of a vase are of this form.
+    """
+
+    k0: float
+    k1: float
+    k2: float
+    low: float
+    high: float
+
+    def square(self, z: Tensor) -> Tensor:
+        """Squared radius at height z."""
+        return self.k0 + z * (self.k1 + z * self.k2)
+
+    def meet(self, o: Vectors, d: Vectors) -> Meeting:
+        """Where rays ``o + t d`` first enter or leave, t > 0; faces: 0 the side, 1 the lower disc, 2 the upper."""
+        a = d[0] * d[0] + d[1] * d[1] - self.k2 * d[2] * d[2]
+        b = o[0] * d[0] + o[1] * d[1] - (0.5 * self.k1 + self.k2 * o[2]) * d[2]
+        c = o[0] * o[0] + o[1] * o[1] - self.square(o[2])
+        root = (b * b - a * c).sqrt()  # of a negative number: nan, which no comparison below lets pass
+        q = -(b + torch.copysign(root, b))
+        best, face = torch.full_like(a, math.inf), torch.zeros_like(a, dtype=torch.int64)
+        for t in (q / a, c / q):
+            z = o[2] + t * d[2]
+            best = torch.where((t > 0) & (t < best) & (z >= self.low) & (z <= self.high), t, best)
+        for number, level in ((1, self.low), (2, self.high)):
+            radius = self.k0 + level * (self.k1 + level * self.k2)
+            if radius > 1e-9:
+                t = (level - o[2]) / d[2]
+                x, y = o[0] + t * d[0], o[1] + t * d[1]
+                nearer = (t > 0) & (t < best) & (x * x + y * y <= radius)
+                best, face = torch.where(nearer, t, best), torch.where(nearer, number, face)
+        return best, face
+
+    def normal(self, p: Vectors, face: Int[Tensor, " p"]) -> Vectors:
+        """Outward normals, of any length, at points of the surface."""
+        side = face == 0
+        flat = torch.where(face == 1, -1.0, 1.0)
+        zero = torch.zeros_like(p[0])
+        slope = torch.where(side, -0.5 * self.k1 - self.k2 * p[2], flat)
+        return torch.stack([torch.where(side, p[0], zero), torch.where(side, p[1], zero), slope])
+
+    def hull(self) -> list[Circle]:
+        """Level circles that span the solid: dense where it is round, both ends among them."""
+        straight = self.k2 == 0 and self.k1 == 0
+        steps = [0.0, 1.0] if straight else [0.5 - 0.5 * math.cos(math.pi * i / 48) for i in range(49)]
+        levels = [self.low + (self.high - self.low) * step for step in steps]
+        return [(0.0, 0.0, z, math.sqrt(max(self.k0 + z * (self.k1 + z * self.k2), 0.0))) for z in levels]
+
+
+@dataclass(frozen=True)
+class Faceted:
+    """A convex solid bounded by planes: nx x + ny y + nz z <= w for each plane (nx, ny, nz, w); corners beside."""
+
+    planes: tuple[tuple[float, float, float, float], ...]
+    corners: tuple[tuple[float, float, float], ...]
+
+    def meet(self, o: Vectors, d: Vectors) -> Meeting:
+        """Where rays ``o + t d`` from outside first enter, t > 0, and the number of the plane they cross."""
+        enter, leave = torch.full_like(o[0], -math.inf), torch.full_like(o[0], math.inf)
+        face = torch.zeros_like(o[0], dtype=torch.int64)
+        for number, plane in enumerate(self.planes):
+            slope, gap = _along(plane, d), plane[3] - _along(plane, o)
+            t = gap / slope
+            inwards = (slope < 0) & (t > enter)
+            enter, face = torch.where(inwards, t, enter), torch.where(inwards, number, face)
+            leave = torch.where((slope > 0) & (t < leave), t, leave)
+            leave = torch.where((slope == 0) & (gap < 0), -math.inf, leave)
+        return torch.where((enter <= leave) & (enter > 0), enter, math.inf), face
+
+    def normal(self, p: Vectors, face: Int[Tensor, " p"]) -> Vectors:
+        """Outward normals at points of the surface."""
+        return p.new_tensor([plane[:3] for plane in self.planes])[face].T.contiguous()
+
+    def hull(self) -> list[Circle]:
+        """The corners, as circles of radius 0."""
+        return [(x, y, z, 0.0) for x, y, z in self.corners]
+
+
+@dataclass(frozen=True)
+class Torus:
+    """A ring of radius ``ring`` about the z axis, of a tube of radius ``tube``."""
+
+    ring: float
+    tube: float
+    steps: int = 40
+
+    def meet(self, o: Vectors, d: Vectors) -> Meeting:
+        """Where rays ``o + t d`` first come within the tube, t > 0: steps of the distance to it, which cannot miss.
+
+        The distance to a torus is exact, and a step along it never passes the surface. The last steps near a
+        grazed rim are short; a ray that is still farther than 1e-4 tubes away after all of them has missed.
+        """
+        length = dot(d, d).sqrt()
+        x, y, z = d[0] / length, d[1] / length, d[2] / length
+        # Begin at the sphere around the whole ring, or at the origin if that lies inside.
+        b, c = o[0] * x + o[1] * y + o[2] * z, dot(o, o) - (self.ring + self.tube) ** 2
+        inside = b * b - c
+        s = (-b - inside.clamp(min=0).sqrt()).clamp(min=0)
+        for _ in range(self.steps):
+            s = s + self._distance(o[0] + s * x, o[1] + s * y, o[2] + s * z)
+        gap = self._distance(o[0] + s * x, o[1] + s * y, o[2] + s * z)
+        hit = (inside >= 0) & (gap.abs() < 1e-4) & (s > 0)
+        return torch.where(hit, s / length, math.inf), torch.zeros_like(s, dtype=torch.int64)
+
+    def _distance(self, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+        across = (x * x + y * y).sqrt() - self.ring
+        return (across * across + z * z).sqrt() - self.tube
+
+    def normal(self, p: Vectors, face: Int[Tensor, " p"]) -> Vectors:
+        """Outward normals at points of the surface."""
+        scale = 1 - self.ring / (p[0] * p[0] + p[1] * p[1]).sqrt().clamp(min=1e-6)
+        return torch.stack([p[0] * scale, p[1] * scale, p[2]])
+
+    def hull(self) -> list[Circle]:
+        """Level circles of the outer half of the tube."""
+        angles = [math.pi * (i / 32 - 0.5) for i in range(33)]
+        return [(0.0, 0.0, self.tube * math.sin(a), self.ring + self.tube * math.cos(a)) for a in angles]
+
+
+Solid = Round | Faceted | Torus
+
+
+def _along(plane: tuple[float, float, float, float], v: Vectors) -> Tensor:
+    """The scalar product with a plane's normal; components that are 0 cost nothing."""
+    total = torch.zeros_like(v[0])
+    for component, factor in zip(v, plane[:3], strict=True):
+        if factor:
+            total = total + factor * component
+    return total
