@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from visionlab import cli
 from visionlab.experiments.result import Result
@@ -21,6 +25,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("VISIONLAB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(cli, "_runs", lambda: tmp_path / "runs")
     return tmp_path / "runs"
 
@@ -71,6 +76,7 @@ def test_weights_and_data_are_listed(capsys: pytest.CaptureFixture[str]) -> None
     assert "sha256" in say(capsys, "weights", "show", "cswin_nano_eurosat")
     assert "eurosat_mini" in say(capsys, "data")
     assert "SeaLake                  60" in say(capsys, "data", "eurosat_mini", "--split", "test")
+    assert "tasks of the world, for data make and data show: shapes, " in say(capsys, "data")
     assert "stripes_explorer" in say(capsys, "app")
 
 
@@ -84,7 +90,18 @@ def test_weights_and_data_are_listed(capsys: pytest.CaptureFixture[str]) -> None
         (["weights", "show", "nothing"], "weights: no 'nothing'"),
         (["data", "cifar11"], "cifar10"),
         (["data", "cifar10"], "download"),
-        (["lab", "99_nothing"], "there are 03_cswin"),
+        (["data", "make", "shape"], "task: expected one of shapes, "),
+        (["data", "show", "shape"], "task: expected one of shapes, "),
+        (["data", "make", "shape", "--out", "new"], "task: expected one of shapes, "),
+        (["data", "make", "shapes", "--n", "0"], "n: expected a whole number from 1"),
+        (["data", "make", "shapes", "--split", "all"], "split: expected one of train, val, test; got 'all'"),
+        (["data", "make", "shapes", "--style", "oil"], "style: expected one of clean"),
+        (["data", "make", "shapes", "--knob", "n=3"], "knob: shapes has classes, distractors"),
+        (["data", "make", "shapes", "--knob", "distractors"], "distractors: expected a whole number; got ''"),
+        (["data", "make", "shapes", "--knob", "distractors=two"], "distractors: expected a whole number; got 'two'"),
+        (["data", "make", "shapes", "--out", "new", "--form", "coco"], "form: a set of 'shapes' is written as"),
+        (["data", "make", "shapes", "--out", "."], "folder: expected a new or an empty one"),
+        (["lab", "99_nothing"], "lab: no '99_nothing'; there are "),
         (["app", "nothing"], "there are stripes_explorer"),
     ],
 )
@@ -114,6 +131,74 @@ def test_the_learners_copy_is_made_once_and_keeps_answers(tmp_path: Path) -> Non
     assert cli._learners_copy(labs) == copy == tmp_path / "my_labs"
     assert (copy / "01_one.ipynb").read_text() == "my answers"
     assert (copy / "02_two.ipynb").read_text() == "new lab"
+
+
+def test_data_make_keeps_a_set_and_writes_it_as_files(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    options = "--split test --n 12 --size 24 --style night --seed 3 --knob classes=cube,cone distance=0,4"
+    command = ["data", "make", "same", *options.split()]
+    words = say(capsys, *command)
+    assert f"same, test: 12 images, kept in {tmp_path / 'cache' / 'world'}" in words
+    (folder,) = (path for path in (tmp_path / "cache" / "world").iterdir() if path.is_dir())
+    made = json.loads((folder / "set.json").read_text())["set"]["parameters"]
+    assert made["knobs"] | {"classes": ["cube", "cone"], "distance": [0, 4]} == made["knobs"]
+    assert (made["split"], made["size"], made["style"], made["seed"]) == ("test", [24, 24], "night", 3)
+    words = say(capsys, *command, "--out", str(tmp_path / "files"))
+    assert f"written to {tmp_path / 'files'} as imagefolder" in words
+    assert len(list((tmp_path / "files").glob("*/*.png"))) == 12
+    assert "same" in say(capsys, "data", str(tmp_path / "files"))
+    assert "folder: expected a new" in complain(capsys, *command, "--out", str(tmp_path / "files"))
+    say(capsys, "data", "make", "shapes", "--n", "2", "--size", "16", "--out", str(tmp_path / "t"), "--form", "table")
+    assert (tmp_path / "t" / "answers.csv").is_file()
+
+
+def test_a_folder_that_is_not_free_is_said_before_anything_is_made(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "mine").touch()
+    complain(capsys, "data", "make", "shapes", "--out", str(tmp_path / "mine"))
+    assert not (tmp_path / "cache" / "world").exists()
+
+
+def test_data_show_says_what_a_task_asks_and_draws_it(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = say(capsys, "data", "show", "captions", "--size", "24", "--knob", "synonyms=true", "detail=1")
+    assert "captions: What is to be seen?" in words
+    assert "objects=3, detail=1, synonyms=True" in words
+    assert "classes  none" in words
+    with Image.open("captions.png") as picture:
+        assert min(picture.size) > 800
+    words = say(capsys, "data", "show", "same", "--size", "24", "--out", "other.png")
+    assert "classes  different, same" in words
+    assert Path("other.png").is_file()
+
+
+def test_an_interrupt_says_that_the_same_command_goes_on_and_it_does(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    command = ["data", "make", "attributes", "--n", "2000", "--size", "24"]
+    world = tmp_path / "cache" / "world"
+
+    def interrupt() -> None:
+        while not list(world.glob("*.part/set.json")):
+            time.sleep(0.005)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt, daemon=True)
+    thread.start()
+    with pytest.raises(SystemExit) as stop:
+        cli.main(command)
+    thread.join()
+    assert stop.value.code == 130
+    assert "the same command goes on where it was" in capsys.readouterr().err
+    (part,) = world.glob("*.part")
+    before = json.loads((part / "set.json").read_text())["done"]
+    assert 0 < before < 2000
+    first = (part / "images.npy").read_bytes()[: 128 + 256 * 3 * 24 * 24]
+    assert "attributes, train: 2000 images" in say(capsys, *command)
+    (folder,) = (path for path in world.iterdir() if path.is_dir())
+    assert (folder / "images.npy").read_bytes().startswith(first)
 
 
 def test_a_run_that_was_killed_goes_on_from_its_checkpoint(tmp_path: Path) -> None:

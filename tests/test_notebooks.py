@@ -134,7 +134,7 @@ def without_training(notebook: Any) -> Any:
 
 
 def test_the_check_passes_as_stored_and_catches_a_changed_number(tmp_path: Path) -> None:
-    notebook = without_training(nbformat.read(LABS[0], as_version=4))
+    notebook = without_training(nbformat.read(ROOT / "labs" / "03_cswin.ipynb", as_version=4))
     nbformat.write(notebook, tmp_path / "as_stored.ipynb")
     done = run_nbval(tmp_path / "as_stored.ipynb")
     assert done.returncode == 0, done.stdout[-3000:]

@@ -42,7 +42,14 @@ def test_the_wheel_works_outside_the_repository(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         inside = archive.namelist()
         archive.extractall(tmp_path / "site")
-    for needed in ("stripes.js", "curves.js", "cswin_nano_eurosat.safetensors", "cswin_reach.json", "eurosat_mini.zip"):
+    for needed in (
+        "stripes.js",
+        "scene.js",
+        "curves.js",
+        "cswin_nano_eurosat.safetensors",
+        "cswin_reach.json",
+        "eurosat_mini.zip",
+    ):
         assert any(name.endswith(needed) for name in inside), needed
     assert not any(name.startswith(("tests", "labs", "apps")) for name in inside)
     used = subprocess.run(

@@ -20,11 +20,14 @@ def test_its_code_runs(
     block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VISIONLAB_CACHE", str(tmp_path))
     if "checkpoint_path" in block:
         torch.save({"state_dict_ema": visionlab.backbones.cswin.cswin_tiny_224().state_dict()}, "cswin_tiny_224.pth")
     exec(block, {})
-    if "print(" in block:
-        assert "softmax" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert bool(said) == ("print(" in block)
+    assert ("softmax" in said) == ("watch(" in block)
+    assert ("large red" in said) == ("describe(" in block)
 
 
 def test_its_links_and_pictures_are_there() -> None:

@@ -1,7 +1,8 @@
-"""The command line: ``visionlab list | run | show | weights | data | lab | app``."""
+"""The command line: ``visionlab list | run | show | weights | data | data make | data show | lab | app``."""
 
 from __future__ import annotations
 
+import json
 import os
 import runpy
 import shutil
@@ -24,9 +25,10 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 def list_() -> None:
     """List the papers with their labs, apps, experiments and networks."""
     for paper in PAPERS:
-        print(f"{paper.title} ({paper.authors}, arXiv {paper.arxiv})")
+        print(paper.title + (f" ({paper.authors}, arXiv {paper.arxiv})" if paper.arxiv else ""))
         print(f"  lab          labs/{paper.lab}.ipynb")
-        print(f"  app          apps/{paper.app}.py")
+        if paper.app:
+            print(f"  app          apps/{paper.app}.py")
         print(f"  code         {paper.front}")
         print(f"  experiments  {', '.join(paper.experiments)}")
         print(f"  networks     {', '.join(paper.models) or 'none'}")
@@ -126,21 +128,69 @@ def weights(
 def data(name: tyro.conf.Positional[str] = "", split: str = "train", download: bool = False) -> None:
     """List the known data sets, or look at one: its classes and how many images each has.
 
+    `visionlab data make TASK` makes a set of the world, `visionlab data show TASK` draws one; both have --help.
+
     Args:
         name: of a data set, or a folder of class folders; without it, all known names.
         split: train, val or test.
         download: fetch the data set if it is missing.
     """
-    from visionlab.data import images
+    from visionlab.data import images, world
 
     if not name:
         print(f"data sets: {', '.join(images.NAMES)}; a folder of class folders works too")
         print(f"they are kept in {images.data_root()} (change it with VISIONLAB_DATA)")
+        print(f"tasks of the world, for data make and data show: {', '.join(world.TASKS)}")
         return
     found = images.load(name, split, download=download)
     print(f"{name}, {split}: {len(found)} images in {len(found.classes)} classes")
     for label, count in enumerate(found.labels.bincount(minlength=len(found.classes)).tolist()):
         print(f"  {found.classes[label]:24s} {count}")
+
+
+def data_world(
+    action: tyro.conf.Positional[Literal["make", "show"]],
+    task: tyro.conf.Positional[str],
+    split: str = "train",
+    n: int = 1000,
+    size: int = 64,
+    style: str = "clean",
+    seed: int = 0,
+    knob: tuple[str, ...] = (),
+    out: Path | None = None,
+    form: Literal["imagefolder", "coco", "pairs", "table"] | None = None,
+) -> None:
+    """Make a set of the world, or find it in the cache, and write it as files; or show what its task asks.
+
+    Args:
+        action: make the set; or show its question, knobs and classes, with a picture of 24 images and their answers.
+        task: what is asked of the images, see `visionlab data`.
+        split: train, val or test; they never share a scene.
+        n: images to make; the first ones are the same for every n.
+        size: side of the images in pixels.
+        style: clean, textured, sketch, night, sensor, toon, infrared or paper.
+        seed: another one gives other scenes.
+        knob: settings of the task, NAME=VALUE; several values stand between commas.
+        out: to make, a new folder for PNG files with their answers; to show, the picture, TASK.png by default.
+        form: of the files; by default class folders for classes, COCO for boxes and captions, pairs for maps.
+    """
+    from visionlab.data.world import TASKS, cache_root, dataset, export
+    from visionlab.data.world.export import check
+
+    knobs = {name: _value(text) for name, _, text in (word.partition("=") for word in knob)}
+    if task in TASKS and not set(knobs) <= set(TASKS[task].knobs):
+        raise ValueError(f"knob: {task} has {', '.join(TASKS[task].knobs)}; got {', '.join(knobs)}")
+    if action == "make" and out is not None:
+        out, form = check(task, out, form)
+    count, bar = n if action == "make" else 24, _bar(f"making {task}, {split}", unit="image")
+    found = dataset(task, split, count, size=size, style=style, seed=seed, hook=bar, **knobs)
+    if action == "show":
+        _show_task(found, TASKS[task].question, out or Path(f"{task}.png"))
+        return
+    print(f"{task}, {split}: {n} images, kept in {cache_root()} (change it with VISIONLAB_CACHE)")
+    if out is not None:
+        export(found, out, form, hook=_bar("writing", unit="image"))
+        print(f"written to {out} as {form}")
 
 
 def lab(name: tyro.conf.Positional[str] = "", port: int = 8888, browser: bool = True) -> None:
@@ -200,19 +250,39 @@ def _record(name: str, device: str) -> None:
         print(f"  {claim.name}: {old} -> {new.status} ({new.difference})")
 
 
-def _bar(variant: str, seed: int) -> Callable[[int, int, dict[str, float]], None]:
+def _bar(what: str, seed: int | None = None, unit: str = "step") -> Callable[..., None]:
     from tqdm.auto import tqdm
 
-    bar = tqdm(desc=f"{variant}, seed {seed}", unit="step", delay=1)
+    bar = tqdm(desc=what if seed is None else f"{what}, seed {seed}", unit=unit, delay=1)
 
-    def hook(step: int, steps: int, values: dict[str, float]) -> None:
-        bar.total = steps
-        bar.set_postfix({name: f"{value:.3g}" for name, value in values.items()})
-        bar.update(step - bar.n)
-        if step == steps:
+    def hook(done: int, total: int, values: dict[str, float] | None = None) -> None:
+        if bar.total is None:
+            bar.total, bar.initial, bar.n = total, done, done
+        if values:
+            bar.set_postfix({name: f"{value:.3g}" for name, value in values.items()}, refresh=False)
+        bar.update(done - bar.n)
+        if done == total:
             bar.close()
 
     return hook
+
+
+def _show_task(found: Any, question: str, out: Path) -> None:
+    from visionlab.show.world_sheet import sheet
+    from visionlab.train.checkpoint import write_whole
+
+    print(f"{found.task}: {question}")
+    print(f"  knobs    {', '.join(f'{name}={value}' for name, value in found.knobs.items())}")
+    print(f"  classes  {', '.join(found.classes) or 'none'}")
+    print(f"  picture  {write_whole(out, lambda file: file.write(sheet(found, question).png()))}")
+
+
+def _value(text: str) -> Any:
+    """A number, true or false, a word, or several of them between commas."""
+    try:
+        return json.loads(text.lower())
+    except ValueError:
+        return [_value(part) for part in text.split(",")] if "," in text else text
 
 
 def _print_result(result: Any) -> None:
@@ -266,11 +336,15 @@ COMMANDS: dict[str, Callable[..., Any]] = {
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line; what the user can mend is said in one line, with exit status 2."""
+    words = sys.argv[1:] if args is None else args
     try:
-        tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="visionlab", description=__doc__, args=args)
+        if words[:2] in (["data", "make"], ["data", "show"]):
+            tyro.cli(data_world, prog="visionlab data", args=words[1:])
+        else:
+            tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="visionlab", description=__doc__, args=words)
     except (ValueError, OSError, RuntimeError) as error:
         print(f"visionlab: {error}", file=sys.stderr)
         raise SystemExit(2) from error
     except KeyboardInterrupt:
-        print("\nvisionlab: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        print("\nvisionlab: stopped; the same command goes on where it was", file=sys.stderr)
         raise SystemExit(130) from None

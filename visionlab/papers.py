@@ -1,4 +1,4 @@
-"""The one table of the papers: where each one's code, lab, app and experiments are.
+"""The one table of the papers, after lab 00 on the world: where the code, lab, app and experiments of each are.
 
 It names things by strings, which are resolved when they are asked for; the README's table, the command line and the
 contract tests are made from it. A new paper adds a row here and files of its own.
@@ -13,34 +13,42 @@ __all__ = ["PAPERS", "Paper", "table"]
 
 @dataclass(frozen=True, kw_only=True)
 class Paper:
-    """One paper.
+    """One paper, or the world.
 
     Args:
         key: short name, the prefix of its files and experiments.
         title: of the paper.
-        authors: first author and year.
-        arxiv: identifier.
         teaches: what its lab lets the reader find out, in one sentence.
         front: the module that reads as the paper.
         lab: notebook in ``labs/`` without suffix.
-        app: program in ``apps/`` without suffix.
         experiments: names in `visionlab.experiments`.
+        authors: first author and year; none for the world.
+        arxiv: identifier; none for the world.
+        app: program in ``apps/`` without suffix, if there is one.
         models: networks registered with timm.
     """
 
     key: str
     title: str
-    authors: str
-    arxiv: str
     teaches: str
     front: str
     lab: str
-    app: str
     experiments: tuple[str, ...]
+    authors: str = ""
+    arxiv: str = ""
+    app: str = ""
     models: tuple[str, ...] = ()
 
 
 PAPERS = (
+    Paper(
+        key="world",
+        title="Start here: the world, experiments, claims and evidence",
+        teaches="what the labs train on, and how a result earns the word *shown*",
+        front="visionlab.data.world",
+        lab="00_start_here",
+        experiments=("world/shapes",),
+    ),
     Paper(
         key="cswin",
         title="CSWin Transformer: A General Vision Transformer Backbone with Cross-Shaped Windows",
@@ -68,12 +76,14 @@ def table() -> str:
     lines = ["| lab | paper | what you find out | app | code |", "|---|---|---|---|---|"]
     for paper in PAPERS:
         title, _, _ = paper.title.partition(":")
+        code = paper.front.replace(".", "/") + ("" if paper.key == "world" else ".py")
+        published = f" ({paper.authors}, [{paper.arxiv}](https://arxiv.org/abs/{paper.arxiv}))" if paper.arxiv else ""
         cells = (
             f"[`{paper.lab}`](labs/{paper.lab}.ipynb)",
-            f"{title} ({paper.authors}, [{paper.arxiv}](https://arxiv.org/abs/{paper.arxiv}))",
+            title + published,
             paper.teaches,
-            f"[`{paper.app}`](apps/{paper.app}.py)",
-            f"[`{paper.front}`]({paper.front.replace('.', '/')}.py)",
+            f"[`{paper.app}`](apps/{paper.app}.py)" if paper.app else "",
+            f"[`{paper.front}`]({code})",
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -20,7 +20,8 @@ ROOT = Path(__file__).parents[2]
 
 def test_papers_share_no_name() -> None:
     for named in ("key", "arxiv", "front", "lab", "app"):
-        assert len({getattr(paper, named) for paper in PAPERS}) == len(PAPERS), named
+        given = [getattr(paper, named) for paper in PAPERS if getattr(paper, named)]
+        assert len(set(given)) == len(given), named
     assert len(set(names())) == len(names())
 
 
@@ -29,7 +30,7 @@ def test_everything_that_a_paper_names_is_there(paper: Any) -> None:
     front = importlib.import_module(paper.front)
     assert paper.arxiv in (front.__doc__ or "")
     assert (ROOT / "labs" / f"{paper.lab}.ipynb").is_file()
-    assert (ROOT / "apps" / f"{paper.app}.py").is_file()
+    assert not paper.app or (ROOT / "apps" / f"{paper.app}.py").is_file()
     assert all(name.startswith(f"{paper.key}/") for name in paper.experiments)
     assert set(paper.models) <= set(timm.list_models())
     assert importlib.import_module(f"visionlab.exercises.{paper.key}").EXERCISES
@@ -96,7 +97,7 @@ def two_steps(settings: Any) -> Any:
         key: dataclasses.replace(recipe, steps=2, warmup=min(recipe.warmup, 1), batch=4, accumulate=1)
         for key, recipe in recipes.items()
     }
-    few = {"test": 64} if hasattr(settings, "test") else {}
+    few = {name: 64 for name in ("test", "n") if hasattr(settings, name)}
     return dataclasses.replace(settings, **short, **few)
 
 
@@ -104,9 +105,12 @@ def two_steps(settings: Any) -> Any:
 def test_gpu_and_paper_presets_run(name: str, preset: str) -> None:
     experiment = find(name)
     settings = two_steps(experiment.preset(preset))
+    steps = [value.steps for value in vars(settings).values() if isinstance(value, Recipe)]
+    trained = 0
     for variant in getattr(settings, "variants", experiment.variants):
         outcome = experiment.measure(Job(variant, 0, settings, experiment.data[0], device="cpu"))
-        steps = [value.steps for value in vars(settings).values() if isinstance(value, Recipe)]
-        assert not steps or outcome.history[-1]["step"] == 2
+        assert not outcome.history or outcome.history[-1]["step"] == 2
+        trained += bool(outcome.history)
         assert outcome.metrics
         assert all(math.isfinite(value) for value in outcome.metrics.values())
+    assert bool(trained) == bool(steps)

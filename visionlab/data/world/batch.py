@@ -5,33 +5,35 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 __all__ = ["Batch"]
 
+B = TypeVar("B", bound="Batch")
+
 
 @dataclass(frozen=True)
 class Batch:
     """Tensors, or batches of them, that share their first axis."""
 
-    def _map(self, change: Callable[[Tensor], Tensor]) -> Self:
+    def _map(self: B, change: Callable[[Tensor], Tensor]) -> B:
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         changed = {name: v._map(change) if isinstance(v, Batch) else change(v) for name, v in fields.items()}
         return type(self)(**changed)
 
-    def __getitem__(self, index: Any) -> Self:
+    def __getitem__(self: B, index: Any) -> B:
         """Some of the batch: a slice, a list of numbers or a mask; a single number keeps the axis."""
         where = slice(index, index + 1 or None) if isinstance(index, int) else index
         return self._map(lambda tensor: tensor[where])
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self: B, device: torch.device | str) -> B:
         """The same on another device."""
         return self._map(lambda tensor: tensor.to(device))
 
-    def with_(self, **values: Any) -> Self:
+    def with_(self: B, **values: Any) -> B:
         """The same with other values, numbers or tensors, in some fields: ``scene.camera.with_(azimuth=30.0)``."""
         unknown = set(values) - {field.name for field in dataclasses.fields(self)}
         if unknown:
@@ -43,7 +45,7 @@ class Batch:
         return dataclasses.replace(self, **values)
 
     @classmethod
-    def cat(cls, parts: Sequence[Self]) -> Self:
+    def cat(cls: type[B], parts: Sequence[B]) -> B:
         """Batches one after the other."""
         fields = {name: [getattr(part, name) for part in parts] for name in vars(parts[0])}
         return cls(**{n: torch.cat(v) if isinstance(v[0], Tensor) else type(v[0]).cat(v) for n, v in fields.items()})

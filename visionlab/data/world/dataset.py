@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ __all__ = ["SPLITS", "WorldSet", "dataset", "split_numbers"]
 SPLITS = ("train", "val", "test")
 AGAIN = 2**32  # a scene that is not clear enough is drawn again under a number this much higher
 TRIES = 64
+HOPELESS = 250  # so many scenes drawn, and none of them clear: then no more are drawn
+CHUNK = 2**20  # pixels made at once, with all their labels: about 250 MB
 
 
 def split_numbers(split: str, which: range) -> range:
@@ -42,7 +44,7 @@ def split_numbers(split: str, which: range) -> range:
     return range(first + which.start, first + which.stop)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class WorldSet(Dataset[tuple[Any, ...]]):
     """A task's images and answers; entry i is (image, answer), tensors, or a caption as a string.
 
@@ -58,8 +60,8 @@ class WorldSet(Dataset[tuple[Any, ...]]):
     style: str
     seed: int
     knobs: Mapping[str, Any]
-    images: np.ndarray
-    targets: np.ndarray
+    images: np.ndarray = field(repr=False)
+    targets: np.ndarray = field(repr=False)
     classes: tuple[str, ...]
 
     def __len__(self) -> int:
@@ -126,11 +128,12 @@ def dataset(
         raise ValueError(f"task: expected one of {', '.join(TASKS)}; got {task!r}")
     if style not in STYLES:
         raise ValueError(f"style: expected one of {', '.join(STYLES)}; got {style!r}")
-    if n < 1:
-        raise ValueError(f"n: expected at least 1, got {n}")
+    n, seed = _whole("n", n, 1, AGAIN), _whole("seed", seed, -(2**63), 2**63 - 1)
     split_numbers(split, range(n))
-    chosen, side = TASKS[task], (size, size) if isinstance(size, int) else size
-    settings = knobs_of(chosen, knobs)
+    height, width = size if isinstance(size, (tuple, list)) and len(size) == 2 else (size, size)
+    side = (_whole("size", height, 16, 512), _whole("size", width, 16, 512))
+    chosen = TASKS[task]
+    settings = knobs_of(chosen, _plain(chosen, knobs))
     parameters = {"task": task, "split": split, "size": side, "style": style, "seed": seed, "quality": quality}
     columns = {"images": Column((3, *side), "uint8"), "targets": chosen.column(side, settings)}
 
@@ -147,8 +150,37 @@ def dataset(
             "targets": answers.cpu().numpy() if isinstance(answers, Tensor) else answers,
         }
 
-    arrays = make(parameters | {"knobs": settings, "version": VERSION}, columns, n, fill, root=root, hook=hook)
+    parameters |= {"knobs": settings, "version": VERSION}
+    chunk = max(1, min(256, CHUNK // (side[0] * side[1])))
+    arrays = make(parameters, columns, n, fill, root=root, chunk=chunk, hook=hook)
     return WorldSet(task, split, style, seed, settings, arrays["images"], arrays["targets"], chosen.classes(settings))
+
+
+def _whole(argument: str, value: object, low: int, high: int) -> int:
+    if not isinstance(value, (int, np.integer)) or not low <= value <= high:
+        raise ValueError(f"{argument}: expected a whole number from {low} to {high}; got {value!r}")
+    return int(value)
+
+
+def _plain(task: Task, knobs: Mapping[str, Any]) -> dict[str, Any]:
+    """Knobs as JSON can write them, each of the kind of its default."""
+    plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in knobs.items()}
+    for name in set(plain) & set(task.knobs):
+        said, kinds = _kind(task.knobs[name])
+        if not isinstance(plain[name], kinds):
+            raise ValueError(f"{name}: expected {said}; got {plain[name]!r}")
+    return plain
+
+
+def _kind(default: Any) -> tuple[str, tuple[type, ...]]:
+    if default is None or (default and isinstance(default, tuple) and isinstance(default[0], str)):
+        return "words, or None for all", (str, tuple, list, type(None))
+    if isinstance(default, tuple):
+        return f"values in brackets, like {default}", (tuple, list)
+    if isinstance(default, float):
+        return "a number", (float, int)
+    said = {bool: "True or False", int: "a whole number", str: "a word"}[type(default)]
+    return said, (type(default),)
 
 
 def draw(
@@ -166,11 +198,11 @@ def draw(
     """Draw and render the scenes of some entries, each again until it is clear what the answer is.
 
     Raises:
-        ValueError: the knobs are such that a scene is not clear after 64 tries.
+        ValueError: the knobs are such that a scene is not clear after 64 tries, or none of 250.
     """
     numbers = torch.tensor(list(split_numbers(split, which)))
     factors = task.factors(knobs, split == "train")
-    left, kept = torch.arange(len(numbers)), []
+    left, kept, drawn = torch.arange(len(numbers)), [], 0
     for _ in range(TRIES):
         found = scenes(seed, numbers[left], device=device, **factors)
         picture = render(found, size, quality=quality, style=style)
@@ -182,4 +214,7 @@ def draw(
             order = torch.cat(places).argsort()
             return Scenes.cat(where)[order], Render.cat(pictures)[order]
         numbers[left] += AGAIN
+        drawn += len(left)
+        if drawn >= HOPELESS and len(left) == len(numbers):
+            break
     raise ValueError(f"task {task.name!r}: scenes as these knobs ask for are too rare: {dict(knobs)}")

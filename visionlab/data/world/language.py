@@ -24,6 +24,8 @@ __all__ = ["OPPOSITE", "RELATIONS", "SYNONYMS", "Description", "describe", "rela
 RELATIONS = ("left of", "right of", "in front of", "behind", "on top of", "below", "bigger than", "smaller than")
 OPPOSITE = dict(zip(RELATIONS, [RELATIONS[i ^ 1] for i in range(len(RELATIONS))], strict=True))
 
+Name = tuple[str, str, str, str]  # size, colour, material, shape
+
 LEAST_ASIDE = 0.10  # of the image's width, for "left of"
 LEAST_BEFORE = 0.6  # units of length towards the camera, for "in front of"
 
@@ -31,7 +33,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "sphere": ("ball", "globe"),
     "cube": ("block", "box"),
     "ring": ("torus", "doughnut"),
-    "dome": ("half sphere", "hemisphere"),
+    "dome": ("hemisphere",),
     "cylinder": ("drum",),
     "small": ("little", "tiny"),
     "large": ("big",),
@@ -52,10 +54,8 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
 GROUND_PHRASES = dict(
     zip(GROUNDS, ("a plain floor", "a wooden floor", "a tiled floor", "a carpet", "a checked floor"), strict=True)
 )
-PLACE_PHRASES = dict(zip(PLACES, ("outdoors", "before a wall", "in a corner"), strict=True))
-WALL_PHRASES = dict(
-    zip(BACKGROUNDS, ("plain walls", "shaded walls", "brick walls", "speckled walls", "painted walls"), strict=True)
-)
+PLACE_PHRASES = dict(zip(PLACES, ("outdoors", "near a {} wall", "in a corner of {} walls"), strict=True))
+WALL_WORDS = dict(zip(BACKGROUNDS, ("plain", "shaded", "brick", "speckled", "painted"), strict=True))
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,8 @@ def describe(
         detail: 1 names up to two objects by colour and shape; 2 adds size, material and how they stand; 3 also the
             surroundings.
         synonyms: whether some words are replaced by others of the same meaning.
-        noise: probability that the caption says one wrong colour or shape.
+        noise: probability that the caption is made false: by a wrong colour or shape of one object that it names, such
+            as no counted object has. Of a scene without counted objects nothing false is said.
 
     Raises:
         ValueError: ``detail`` is not 1, 2 or 3, or ``noise`` no probability.
@@ -149,10 +150,8 @@ def _describe(
     chance = random.Random(int(scenes.key[i]))
     caption = _caption(chance, words, true, detail, noise)
     if detail == 3:
-        place = PLACES[scenes.place[i]]
-        caption += f" on {GROUND_PHRASES[GROUNDS[scenes.ground[i]]]}, {PLACE_PHRASES[place]}"
-        if place != "open":
-            caption += f" with {WALL_PHRASES[BACKGROUNDS[scenes.background[i]]]}"
+        place = PLACE_PHRASES[PLACES[scenes.place[i]]].format(WALL_WORDS[BACKGROUNDS[scenes.background[i]]])
+        caption += f" on {GROUND_PHRASES[GROUNDS[scenes.ground[i]]]}, {place}"
     if synonyms:
         caption = _reword(chance, caption)
     return Description(caption, tuple((slot, " ".join(name)) for slot, name in words.items()), true)
@@ -160,30 +159,31 @@ def _describe(
 
 def _caption(
     chance: random.Random,
-    words: dict[int, tuple[str, str, str, str]],
+    words: dict[int, Name],
     true: tuple[tuple[int, str, int], ...],
     detail: int,
     noise: float,
 ) -> str:
     if not words:
         return "an empty scene"
-    spoken = dict(words)
-    if chance.random() < noise:
-        slot = chance.choice(sorted(spoken))
-        spoken[slot] = _mistake(chance, spoken[slot])
-    name = {slot: _with_article(w if detail > 1 else (w[1], w[3])) for slot, w in spoken.items()}
+    wrong = chance.random() < noise
     if detail > 1 and true:
-        first, relation, second = chance.choice(true)
-        return f"{name[first]} {relation} {name[second]}"
-    chosen = chance.sample(sorted(spoken), min(2, len(spoken)))
-    return " and ".join(name[slot] for slot in chosen)
+        first, link, second = chance.choice(true)
+        spoken = [words[first], words[second]]
+    else:
+        link, spoken = "and", [words[slot] for slot in chance.sample(sorted(words), min(2, len(words)))]
+    if wrong:
+        at = chance.randrange(len(spoken))
+        spoken[at] = _mistake(chance, spoken[at], {(colour, shape) for _, colour, _, shape in words.values()})
+    return f" {link} ".join(_with_article(name if detail > 1 else (name[1], name[3])) for name in spoken)
 
 
-def _mistake(chance: random.Random, words: tuple[str, str, str, str]) -> tuple[str, str, str, str]:
-    size, colour, material, shape = words
+def _mistake(chance: random.Random, name: Name, there: set[tuple[str, str]]) -> Name:
+    """Another colour or shape, such that nothing of that colour and shape is there: 8 objects leave some of each."""
+    size, colour, material, shape = name
     if chance.random() < 0.5:
-        return size, chance.choice([c for c in COLOURS if c != colour]), material, shape
-    return size, colour, material, chance.choice([s for s in SHAPE_NAMES if s != shape])
+        return size, chance.choice([c for c in COLOURS if (c, shape) not in there]), material, shape
+    return size, colour, material, chance.choice([s for s in SHAPE_NAMES if (colour, s) not in there])
 
 
 def _with_article(words: tuple[str, ...]) -> str:

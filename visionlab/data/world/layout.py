@@ -30,7 +30,6 @@ from visionlab.data.world.vocabulary import (
 __all__ = ["MAX_OBJECTS", "scenes"]
 
 MAX_OBJECTS = 8
-FLOOR_RADIUS = 2.7  # objects lie within this distance of the middle
 TRIES = 48  # places tried for an object before it is left out
 Names = Sequence[str] | None
 Range = tuple[float, float]
@@ -55,6 +54,7 @@ class Factors:
     stacking: float
     lying: float
     gap: float
+    spread: float
 
 
 def scenes(
@@ -75,6 +75,7 @@ def scenes(
     stacking: float = 0.25,
     lying: float = 0.35,
     gap: float = 0.08,
+    spread: float = 2.7,
     edit: Edit | None = None,
     device: torch.device | str = "cpu",
 ) -> Scenes:
@@ -91,6 +92,7 @@ def scenes(
         stacking: probability that an object stands on an earlier one, if one carries it.
         lying: probability that a shape that may lies on its side.
         gap: least distance between the footprints of two objects.
+        spread: radius of the circle on the ground that holds the objects; the camera's field of view follows it.
         edit: changes the names that were drawn, before sizes, colours and places follow: ``edit(keys, objects)``.
         device: where the tensors lie.
 
@@ -112,9 +114,10 @@ def scenes(
         stacking=_check_share("stacking", stacking),
         lying=_check_share("lying", lying),
         gap=gap,
+        spread=spread,
     )
-    if gap < 0:
-        raise ValueError(f"gap: expected a length >= 0; got {gap}")
+    if gap < 0 or not 0.5 <= spread <= 3.2:
+        raise ValueError(f"gap, spread: expected gap >= 0 and 0.5 <= spread <= 3.2; got {gap} and {spread}")
     key = counter.keys(seed, _check_numbers(which, device))
     wanted = counter.choose(key, "count", tuple(range(drawn.objects[0], drawn.objects[1] + 1)))
     things = _draw_objects(key, drawn)
@@ -122,12 +125,13 @@ def scenes(
         things = edit(key, things)
     things = _place(key, _make_exact(key, things), wanted, drawn)
     camera = _draw_camera(key, drawn)
+    around = _draw_surroundings(key, camera.azimuth, drawn)
     return Scenes(
         key=key,
         objects=things,
         camera=camera,
-        light=_draw_light(key, camera.azimuth, drawn),
-        **_draw_surroundings(key, camera.azimuth, drawn),
+        light=_draw_light(key, camera.azimuth, around, drawn),
+        **around,
         crowded=things.present.sum(1) < wanted,
     )
 
@@ -149,7 +153,7 @@ def _draw_objects(key: Int[Tensor, " n"], factors: Factors) -> Objects:
         stretch=torch.cat([torch.ones(n, k, 2, device=device), counter.between(key, "stretch", 0.92, 1.08, k, 1)], -1),
         rgb=torch.zeros(n, k, 3, device=device),
         position=torch.zeros(n, k, 2, device=device),
-        yaw=counter.between(key, "yaw", 0, 360, k),
+        yaw=counter.between(key, "yaw", 0.0, 360.0, k),
         lying=counter.uniform(key, "lying", k) < factors.lying,
         on=torch.full((n, k), -1, device=device),
     )
@@ -160,7 +164,7 @@ def _make_exact(key: Int[Tensor, " n"], things: Objects) -> Objects:
     k, device = things.shape.shape[1], key.device
     low, high = torch.tensor(list(SIZES.values()), device=device)[things.size].unbind(-1)
     middle = torch.tensor(list(COLOURS.values()), device=device)[things.colour]
-    spread = counter.between(key, "colour", -1, 1, k, 3) * torch.tensor(COLOUR_SPREAD, device=device)
+    spread = counter.between(key, "colour", -1.0, 1.0, k, 3) * torch.tensor(COLOUR_SPREAD, device=device)
     chroma = torch.stack([torch.ones_like(low), middle[..., 1], torch.ones_like(low)], dim=-1)
     return things.with_(
         radius=low + (high - low) * counter.uniform(key, "radius", k),
@@ -174,8 +178,8 @@ def _place(key: Int[Tensor, " n"], things: Objects, wanted: Int[Tensor, " n"], f
     k = things.shape.shape[1]
     reach = footprint(things)
     stack = counter.uniform(key, "stack", k) < factors.stacking
-    angle = counter.between(key, "angle", 0, 2 * math.pi, k, TRIES)
-    far = FLOOR_RADIUS * counter.uniform(key, "far", k, TRIES).sqrt()
+    angle = counter.between(key, "angle", 0.0, 2 * math.pi, k, TRIES)
+    far = counter.uniform(key, "far", k, TRIES).sqrt()
     tries = torch.stack([far * angle.cos(), far * angle.sin()], dim=-1)
     present, on, position = things.present.clone(), things.on.clone(), things.position.clone()
     flat = tables(str(key.device)).flat[things.shape] & ~things.lying
@@ -185,8 +189,7 @@ def _place(key: Int[Tensor, " n"], things: Objects, wanted: Int[Tensor, " n"], f
         base = present & flat & (on < 0) & ~carries & (0.6 * reach > reach[:, slot, None])
         stands = stack[:, slot] & base.any(1)
         below = base.int().argmax(1)
-        room = FLOOR_RADIUS - reach[:, slot, None, None].clamp(max=1.0)
-        at = tries[:, slot] * room / FLOOR_RADIUS
+        at = tries[:, slot] * (factors.spread - reach[:, slot, None, None].clamp(max=1.0)).clamp(min=0.1)
         apart = (at[:, :, None] - position[:, None]).square().sum(-1).sqrt() - reach[:, None]
         free = ((apart > reach[:, slot, None, None] + factors.gap) | ~(present & (on < 0))[:, None]).all(-1)
         found = at.gather(1, free.int().argmax(1)[:, None, None].expand(-1, 1, 2))[:, 0]
@@ -209,25 +212,35 @@ def footprint(things: Objects) -> Float[Tensor, "n k"]:
 
 
 def _draw_camera(key: Int[Tensor, " n"], factors: Factors) -> Camera:
+    # So that the circle, and half a unit around it, fill the image.
+    near = (factors.spread + 0.5) / 3.2
+    half = (counter.between(key, "field of view", 31.0, 36.0) * math.pi / 360).tan() * near
     return Camera(
         azimuth=counter.between(key, "azimuth", *factors.azimuth),
         elevation=counter.between(key, "elevation", *factors.elevation),
         distance=counter.between(key, "distance", 9.0, 10.5),
-        roll=counter.between(key, "roll", -3, 3),
-        field_of_view=counter.between(key, "field of view", 31, 36),
+        roll=counter.between(key, "roll", -3.0, 3.0),
+        field_of_view=half.atan() * 360 / math.pi,
     )
 
 
-def _draw_light(key: Int[Tensor, " n"], azimuth: Float[Tensor, " n"], factors: Factors) -> Light:
+def _draw_light(
+    key: Int[Tensor, " n"], azimuth: Float[Tensor, " n"], around: dict[str, Any], factors: Factors
+) -> Light:
     """A light to one side of the camera, so that shadows show; never behind the walls that it looks at."""
-    warmth = counter.between(key, "warmth", -1, 1)[:, None]
+    warmth = counter.between(key, "warmth", -1.0, 1.0)[:, None]
     strength = counter.between(key, "light", 0.85, 1.15)[:, None]
-    side = torch.where(counter.uniform(key, "light side") < 0.5, -1.0, 1.0)
     tint = torch.tensor([0.12, 0.0, -0.14], device=key.device)
+    place, turned = around["place"], around["wall"][:, 0] - azimuth
+    side = torch.where(counter.uniform(key, "light side") < 0.5, -1.0, 1.0)
+    side = torch.where(place == PLACES.index("corner"), torch.where(turned < 0, -1.0, 1.0), side)
+    # A wall leaves 90 degrees open either way, a corner 45, about the way from its middle; 5 less, to light it.
+    open_ = torch.tensor([180.0, 85.0, 40.0], device=key.device)[place]
+    most = (open_ + side * turned).clamp(max=105.0)
     return Light(
-        azimuth=azimuth + 180 + side * counter.between(key, "light azimuth", 35, 105),
+        azimuth=azimuth + 180 + side * (35 + (most - 35) * counter.uniform(key, "light azimuth")),
         elevation=counter.between(key, "light elevation", *factors.light),
-        softness=counter.between(key, "softness", 1, 6),
+        softness=counter.between(key, "softness", 1.0, 6.0),
         colour=1.2 * strength * (1 + warmth * tint),
         fill=counter.between(key, "fill", 0.26, 0.4)[:, None] * (1 - 0.5 * warmth * tint),
     )
@@ -241,15 +254,14 @@ def _draw_surroundings(key: Int[Tensor, " n"], azimuth: Float[Tensor, " n"], fac
         chroma = (0.01 + 0.05 * base[:, 1])[:, None].expand(-1, 2)
         return oklch_to_rgb(torch.stack([lightness, chroma, (360 * base[:, 2])[:, None].expand(-1, 2)], dim=-1))
 
+    bearing = azimuth + counter.between(key, "wall", -20.0, 20.0)
     return {
         "place": counter.choose(key, "place", factors.places),
         "ground": counter.choose(key, "ground", factors.grounds),
         "background": counter.choose(key, "background", factors.backgrounds),
         "ground_rgb": shades("ground colour"),
         "background_rgb": shades("background colour"),
-        "wall": torch.stack(
-            [azimuth + counter.between(key, "wall", -20, 20), counter.between(key, "wall distance", 3.8, 4.8)], dim=1
-        ),
+        "wall": torch.stack([bearing, counter.between(key, "wall distance", 3.8, 4.8)], dim=1),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Literal
 
 import torch
@@ -190,13 +191,13 @@ def _radiance(
 
 def ambient_light(pieces: Pieces, surface: Surface) -> Float[Tensor, "n p"]:
     """Share of the fill that other objects leave: each as a ball, whose form factor is exact above the plane."""
-    open_ = torch.ones_like(surface.distance)
     away = [pieces.object_middle[..., i, None] - surface.point[i][:, None] for i in range(3)]
-    square = dot(away, away).clamp(min=1e-6)  # type: ignore[arg-type]
-    rise = dot(away, surface.normal[:, :, None]).clamp(min=0)  # type: ignore[arg-type]
+    square = dot(away, away).clamp(min=1e-6)
+    rise = dot(away, surface.normal[:, :, None]).clamp(min=0)
     hidden = rise * square.rsqrt() * (pieces.bulk[..., None].square() / square)
     own = surface.slot[:, None] == torch.arange(hidden.shape[1], device=hidden.device)[:, None]
-    return open_ * torch.where(own, 1.0, 1 - hidden.clamp(max=1)).prod(1)
+    # Multiplied slot by slot: torch's product takes another order in another batch.
+    return reduce(torch.mul, torch.where(own, 1.0, 1 - hidden.clamp(max=1)).unbind(1))
 
 
 def _add_gloss(
@@ -211,7 +212,7 @@ def _add_gloss(
     strength, sharpness, mirror = table.unbind(1)
     half = light - way
     half = half * dot(half, half).clamp(min=1e-9).rsqrt()
-    shine = strength * dot(normal, half).clamp(min=1e-6) ** sharpness * (sun.flatten()[ray] > 0)
+    shine = strength * _power(dot(normal, half).clamp(min=1e-6), sharpness) * (sun.flatten()[ray] > 0)
     tint = torch.where(mirror > 0.5, albedo, 1.0)  # metals colour what they reflect
     upwards = way[2] - 2 * dot(way, normal) * normal[2]
     sky, ground = scenes.background_rgb[:, 0].T[:, scene], scenes.ground_rgb.mean(1).T[:, scene]
@@ -251,7 +252,12 @@ def _bearing(azimuth: Float[Tensor, " n"], elevation: Float[Tensor, " n"]) -> Fl
 def to_srgb(linear: Tensor) -> Tensor:
     """Linear light to sRGB in [0, 1] (IEC 61966-2-1)."""
     x = linear.clamp(0, 1)
-    return torch.where(x <= 0.0031308, 12.92 * x, 1.055 * x.clamp(min=1e-6) ** (1 / 2.4) - 0.055)
+    return torch.where(x <= 0.0031308, 12.92 * x, 1.055 * _power(x.clamp(min=1e-6), 1 / 2.4) - 0.055)
+
+
+def _power(x: Tensor, exponent: float | Tensor) -> Tensor:
+    """Positive numbers to some power; torch's own differs in the last bit with the place in the batch."""
+    return (x.log() * exponent).exp()
 
 
 def _as_images(x: Float[Tensor, "3 n p"], size: tuple[int, int]) -> Float[Tensor, "n 3 h w"]:

@@ -68,13 +68,13 @@ def _roof() -> Faceted:
 
 
 BOX = _box()
-BALL = Round(1, 0, -1, -1, 1)
-ROD = Round(1, 0, 0, -1, 1)
-CONE = Round(0.25, -0.5, 0.25, -1, 1)
-DOME = Round(1, 0, -1, 0, 1)
-SHADE = Round(0.4225, -0.2275, 0.030625, -1, 1)  # radius 0.825 below to 0.475 above
-BELLY = Round(0.55425, -0.49, -0.7, -1, 0.3)
-NECK = Round(0.778368, -1.8288, 1.27, 0.3, 1)
+BALL = Round(1.0, 0.0, -1.0, -1.0, 1.0)
+ROD = Round(1.0, 0.0, 0.0, -1.0, 1.0)
+CONE = Round(0.25, -0.5, 0.25, -1.0, 1.0)
+DOME = Round(1.0, 0.0, -1.0, 0.0, 1.0)
+SHADE = Round(0.4225, -0.2275, 0.030625, -1.0, 1.0)  # radius 0.825 below to 0.475 above
+BELLY = Round(0.55425, -0.49, -0.7, -1.0, 0.3)
+NECK = Round(0.778368, -1.8288, 1.27, 0.3, 1.0)
 RING = Torus(0.68, 0.32)
 PYRAMID = Faceted(
     ((0.0, 0.0, -1.0, 1.0), (2.0, 0.0, 1.0, 1.0), (-2.0, 0.0, 1.0, 1.0), (0.0, 2.0, 1.0, 1.0), (0.0, -2.0, 1.0, 1.0)),
@@ -97,8 +97,8 @@ SHAPES = (
         "capsule",
         (
             _rod("body", 1.0, -0.5, 0.5),
-            Piece("body", BALL, (0, 0, -0.5), (1, 1, 0.5)),
-            Piece("body", BALL, (0, 0, 0.5), (1, 1, 0.5)),
+            Piece("body", BALL, (0.0, 0.0, -0.5), (1.0, 1.0, 0.5)),
+            Piece("body", BALL, (0.0, 0.0, 0.5), (1.0, 1.0, 0.5)),
         ),
         (0.5, 0.5, 1.0),
         lies=True,
@@ -106,12 +106,12 @@ SHAPES = (
     Shape("ring", (Piece("body", RING),), (1.0, 1.0, 1.0), lies=True),
     Shape("pyramid", (Piece("body", PYRAMID),), (0.82, 0.82, 0.8)),
     Shape("prism", (Piece("body", TRIANGLE),), (0.9, 0.9, 0.8), lies=True, flat=True),
-    Shape("dome", (Piece("body", DOME, (0, 0, -0.5)),), (0.95, 0.95, 0.95)),
+    Shape("dome", (Piece("body", DOME, (0.0, 0.0, -0.5)),), (0.95, 0.95, 0.95)),
     Shape("vase", (Piece("belly", BELLY), Piece("neck", NECK)), (0.95, 0.95, 0.95)),
     Shape(
         "table",
         (
-            Piece("top", BOX, (0, 0, 0.84), (1, 1, 0.16)),
+            Piece("top", BOX, (0.0, 0.0, 0.84), (1.0, 1.0, 0.16)),
             *(_rod("leg", 0.13, -1.0, 0.68, x, y) for x in (-0.8, 0.8) for y in (-0.8, 0.8)),
         ),
         (0.9, 0.8, 0.66),
@@ -119,14 +119,14 @@ SHAPES = (
     ),
     Shape(
         "mushroom",
-        (_rod("stem", 0.36, -1.0, 0.1), Piece("cap", DOME, (0, 0, 0.1), (1, 1, 0.9))),
+        (_rod("stem", 0.36, -1.0, 0.1), Piece("cap", DOME, (0.0, 0.0, 0.1), (1.0, 1.0, 0.9))),
         (0.82, 0.82, 0.82),
     ),
     Shape(
         "house",
         (
-            Piece("wall", BOX, (0, 0, -0.45), (0.86, 0.8, 0.55)),
-            Piece("roof", ROOF, (0, 0, 0.55), (1, 1, 0.45)),
+            Piece("wall", BOX, (0.0, 0.0, -0.45), (0.86, 0.8, 0.55)),
+            Piece("roof", ROOF, (0.0, 0.0, 0.55), (1.0, 1.0, 0.45)),
         ),
         (0.85, 0.75, 0.85),
     ),
@@ -135,7 +135,7 @@ SHAPES = (
         (
             _rod("foot", 0.55, -1.0, -0.84),
             _rod("stem", 0.1, -0.84, 0.2),
-            Piece("shade", SHADE, (0, 0, 0.58), (1, 1, 0.42)),
+            Piece("shade", SHADE, (0.0, 0.0, 0.58), (1.0, 1.0, 0.42)),
         ),
         (0.75, 0.75, 1.05),
     ),
@@ -143,8 +143,8 @@ SHAPES = (
         "dumbbell",
         (
             _rod("bar", 0.14, -0.6, 0.6),
-            Piece("weight", BALL, (0, 0, -0.62), (0.38, 0.38, 0.38)),
-            Piece("weight", BALL, (0, 0, 0.62), (0.38, 0.38, 0.38)),
+            Piece("weight", BALL, (0.0, 0.0, -0.62), (0.38, 0.38, 0.38)),
+            Piece("weight", BALL, (0.0, 0.0, 0.62), (0.38, 0.38, 0.38)),
         ),
         (1.0, 1.0, 1.0),
         lies=True,

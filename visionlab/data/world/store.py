@@ -1,15 +1,20 @@
-"""Sets on disk: made once, in the background if need be, mapped into memory, and resumed after a kill.
+"""Sets on disk: made once, mapped into memory, and resumed after a kill.
 
-A set is a folder of .npy files beside ``set.json``, which says what they are. While it is made it bears the suffix
-``.part``, and ``progress.json`` in it says how far it is; the last step renames it, so that a set that bears its own
-name is whole. A lock makes the second of two processes wait for the first instead of making the same set.
+A set is a folder of .npy files beside ``set.json``, which says what they are and how many entries are done. While it
+is made, its name ends in ``.part`` and entries are added in chunks, each safe on the disk before it is counted; the
+last step renames the folder, so that a set that bears its own name is whole. A lock makes the second of two processes
+wait for the first instead of making the same set.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import io
 import json
+import math
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +27,7 @@ from filelock import FileLock
 __all__ = ["Column", "StoreError", "cache_root", "load", "make"]
 
 Fill = Callable[[range], Mapping[str, np.ndarray]]
+Hook = Callable[[int, int], None]
 
 
 class StoreError(RuntimeError):
@@ -34,6 +40,19 @@ class Column:
 
     shape: tuple[int, ...]
     dtype: str
+
+    @property
+    def nbytes(self) -> int:
+        """Of one entry."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+    def head(self, n: int) -> bytes:
+        """The first bytes of the file of n entries."""
+        file = io.BytesIO()
+        kind = np.lib.format.dtype_to_descr(np.dtype(self.dtype))
+        described = {"descr": kind, "fortran_order": False, "shape": (n, *self.shape)}
+        np.lib.format.write_array_header_1_0(file, described)
+        return file.getvalue()
 
 
 def cache_root() -> Path:
@@ -49,7 +68,7 @@ def make(
     *,
     root: Path | None = None,
     chunk: int = 256,
-    hook: Callable[[int, int], None] | None = None,
+    hook: Hook | None = None,
 ) -> dict[str, np.ndarray]:
     """Return the set with these parameters, mapped read-only; make it first if it is not there.
 
@@ -57,10 +76,10 @@ def make(
         parameters: everything that the content follows from; its hash names the folder.
         columns: the files.
         n: entries.
-        fill: gives the entries of a range, for each column.
+        fill: gives the entries of a range, for each column; what it raises at once leaves nothing on the disk.
         root: of the folder; `cache_root` by default.
-        chunk: entries made between two saves of the progress.
-        hook: called as ``hook(done, n)`` after each chunk.
+        chunk: entries made between two saves; no more are in memory at once.
+        hook: called as ``hook(done, n)`` at the start and after each chunk.
 
     Raises:
         StoreError: the folder holds something else.
@@ -73,17 +92,18 @@ def make(
     }
     digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
     folder = (root or cache_root()) / f"{parameters.get('task', 'set')}-{digest}"
-    if not folder.exists():
-        try:
+    try:
+        if not folder.exists():
             folder.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(folder.with_suffix(".lock")):
+            with FileLock(f"{folder}.lock"):
                 if not folder.exists():
                     _write(folder, described, columns, n, fill, chunk, hook)
-        except OSError as error:
-            raise OSError(
-                error.errno, f"cannot keep the set in {folder}: {error.strerror or error}; make room, or choose a "
-                "folder that can be written with VISIONLAB_CACHE"
-            ) from error  # fmt: skip
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        raise OSError(
+            error.errno, f"cannot keep the set in {folder}: {error.strerror or error}{where}; make room, or choose a "
+            "folder that can be written with VISIONLAB_CACHE"
+        ) from error  # fmt: skip
     return load(folder, described)
 
 
@@ -93,14 +113,17 @@ def load(folder: Path, described: Mapping[str, Any]) -> dict[str, np.ndarray]:
     Raises:
         StoreError: a file is missing, damaged, or of another set.
     """
+    n, columns = described["n"], described["columns"]
     try:
         there = json.loads((folder / "set.json").read_text())
-        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in described["columns"]}
+        arrays: dict[str, np.ndarray] = {
+            name: np.lib.format.open_memmap(folder / f"{name}.npy", mode="r") for name in columns
+        }
     except (OSError, ValueError) as error:
-        raise StoreError(f"{folder} is damaged ({error}); delete it, and it will be made anew") from error
-    shapes = {name: [list(array.shape[1:]), _type_name(array.dtype)] for name, array in arrays.items()}
-    lengths = {len(array) for array in arrays.values()}
-    if there != dict(described) or shapes != described["columns"] or lengths != {described["n"]}:
+        raise StoreError(f"{folder} cannot be read ({error}); delete it, and it will be made anew") from error
+    wanted = {name: ((n, *shape), np.dtype(dtype)) for name, (shape, dtype) in columns.items()}
+    found = {name: (array.shape, array.dtype) for name, array in arrays.items()}
+    if there != {"done": n, "set": described} or found != wanted:
         raise StoreError(f"{folder} holds another set than its name says; delete it, and it will be made anew")
     return arrays
 
@@ -112,48 +135,57 @@ def _write(
     n: int,
     fill: Fill,
     chunk: int,
-    hook: Callable[[int, int], None] | None,
+    hook: Hook | None,
 ) -> None:
     part = folder.with_name(folder.name + ".part")
-    part.mkdir(exist_ok=True)
-    done = _progress(part, described)
-    arrays = {
-        name: np.lib.format.open_memmap(
-            part / f"{name}.npy", "r+" if done else "w+", np.dtype(column.dtype), (n, *column.shape)
-        )
-        for name, column in columns.items()
-    }
+    done = _done(part, described, columns, n)
+    needed, free = (n - done) * sum(column.nbytes for column in columns.values()), shutil.disk_usage(folder.parent).free
+    if needed > free:
+        raise OSError(errno.ENOSPC, f"it needs {needed / 1e6:.1f} MB, and the disk has {free / 1e6:.1f}")
     if hook is not None:
         hook(done, n)
     for start in range(done, n, chunk):
         stop = min(start + chunk, n)
-        for name, values in fill(range(start, stop)).items():
-            arrays[name][start:stop] = values
-        for array in arrays.values():
-            array.flush()
-        _write_text(part / "progress.json", json.dumps({"done": stop, "set": described}))
+        values = fill(range(start, stop))
+        part.mkdir(exist_ok=True)
+        for name, column in columns.items():
+            _add(part / f"{name}.npy", column, n, range(start, stop), values[name])
+        _note(part, {"done": stop, "set": described})
         if hook is not None:
             hook(stop, n)
-    _write_text(part / "set.json", json.dumps(described))
-    (part / "progress.json").unlink()
     part.rename(folder)
 
 
-def _progress(part: Path, described: dict[str, Any]) -> int:
+def _done(part: Path, described: dict[str, Any], columns: Mapping[str, Column], n: int) -> int:
     """How many entries a killed run has finished; what is not known to be whole is made again."""
     try:
-        found = json.loads((part / "progress.json").read_text())
-        whole = all((part / f"{name}.npy").exists() for name in described["columns"])
-        return int(found["done"]) if whole and found["set"] == described else 0
+        found = json.loads((part / "set.json").read_text())
+        done = int(found["done"])
+        for name, column in columns.items():
+            path, head = part / f"{name}.npy", column.head(n)
+            with path.open("rb") as file:
+                if file.read(len(head)) != head or path.stat().st_size < len(head) + done * column.nbytes:
+                    return 0
+        return done if found["set"] == described and 0 <= done <= n else 0
     except (OSError, ValueError, KeyError, TypeError):
         return 0
 
 
-def _write_text(path: Path, text: str) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
+def _add(path: Path, column: Column, n: int, which: range, values: np.ndarray) -> None:
+    """Put entries behind the first ones. Written, not mapped: a full disk is then an error, and not a crash."""
+    if values.shape != (len(which), *column.shape):
+        raise ValueError(f"{path.stem}: expected an array of {(len(which), *column.shape)}; got {values.shape}")
+    block, head = values.astype(column.dtype, casting="same_kind", copy=False), column.head(n)
+    with path.open("r+b" if which.start else "wb") as file:
+        if not which.start:
+            file.write(head)
+        file.seek(len(head) + which.start * column.nbytes)
+        file.write(block.tobytes())
+        file.flush()
+        os.fsync(file.fileno())
 
 
-def _type_name(dtype: np.dtype[Any]) -> str:
-    return dtype.str.lstrip("<|=") if dtype.kind == "S" else str(dtype)
+def _note(part: Path, content: dict[str, Any]) -> None:
+    temporary = part / "set.tmp"
+    temporary.write_text(json.dumps(content))
+    temporary.replace(part / "set.json")

@@ -32,7 +32,7 @@ GLOSS: dict[str, tuple[float, float, float]] = {
 def material_colour(
     material: Int[Tensor, " m"], rgb: Float[Tensor, "3 m"], point: Float[Tensor, "3 m"], phase: Float[Tensor, " m"]
 ) -> Float[Tensor, "3 m"]:
-    """Albedo at points in object coordinates (metres from the centre); ``phase`` in [0, 1) moves the pattern."""
+    """Albedo at points in object coordinates (lengths from the centre); ``phase`` moves the pattern."""
     x, y, z = point + phase
     checks = ((x * 3.2).floor() + (y * 3.2).floor() + (z * 3.2 + phase).floor()).remainder(2)
     stripes = ((z * 3.4 + 0.35 * x + phase).remainder(1) < 0.45).to(rgb.dtype)
@@ -82,7 +82,7 @@ def sky_colour(scenes: Scenes, up: Float[Tensor, "n p"]) -> Float[Tensor, "3 n p
 
 def _blend(rgb: Float[Tensor, "n 2 3"], amount: Float[Tensor, "n p"]) -> Float[Tensor, "3 n p"]:
     first, second = rgb[:, 0].T[..., None], rgb[:, 1].T[..., None]
-    return first + (second - first) * amount
+    return (first + (second - first) * amount).clamp(0, 1)  # patterns go beyond both colours
 
 
 def _wood(key: Tensor, x: Tensor, y: Tensor) -> Tensor:

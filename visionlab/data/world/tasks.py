@@ -6,6 +6,7 @@ reads the answer off the scene and its labels. Knobs that spoil labels or colour
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -71,28 +72,38 @@ def knobs_of(task: Task, given: Knobs) -> dict[str, Any]:
     for name, value in knobs.items():
         if name in SHARES and not 0 <= value <= 1:
             raise ValueError(f"{name}: expected a share between 0 and 1; got {value}")
-        if name in COUNTS and not COUNTS[name][0] <= value <= COUNTS[name][1]:
-            raise ValueError(f"{name}: expected {COUNTS[name][0]} to {COUNTS[name][1]}; got {value}")
+        if name in LIMITS and not LIMITS[name][0] <= value <= LIMITS[name][1]:
+            raise ValueError(f"{name}: expected {LIMITS[name][0]} to {LIMITS[name][1]}; got {value}")
     return knobs
 
 
 SHARES = ("colour_bias", "label_noise", "noise", "strength", "imbalance")
-COUNTS = {"distractors": (0, 6), "objects": (1, 8), "detail": (1, 3), "levels": (2, 8)}
+LIMITS = {"distractors": (0, 6), "objects": (1, 8), "detail": (1, 3), "levels": (2, 8), "margin": (0.01, 1.0)}
 
 CLASS = Column((), "int64")
+TEN = ("sphere", "cube", "cylinder", "cone", "ring", "pyramid", "vase", "table", "mushroom", "lamp")
+FOUR = ("sphere", "cube", "ring", "lamp")
 SMALL, MEDIUM, LARGE = range(len(SIZES))
 
 
 # Classification
 
 
-def _shapes_factors(knobs: Knobs, training: bool) -> dict[str, Any]:
+def _shapes_of(knobs: Knobs) -> tuple[int, ...]:
+    """The knob's classes, as places in SHAPE_NAMES."""
     chosen = numbers("classes", knobs["classes"], SHAPE_NAMES)
+    if len(set(chosen)) < max(2, len(chosen)):
+        raise ValueError(f"classes: expected at least two shapes, all different; got {knobs['classes']}")
+    return chosen
+
+
+def _shapes_factors(knobs: Knobs, training: bool) -> dict[str, Any]:
+    chosen = _shapes_of(knobs)
     bias = knobs["colour_bias"] if training else 0.0
 
     def edit(key: Tensor, things: Objects) -> Objects:
         shape, size, colour = things.shape.clone(), things.size.clone(), things.colour.clone()
-        # Class i is drawn with a weight that falls from 1 to 1 - imbalance.
+        # The classes' weights fall from 1 to 1 - 0.95 imbalance: even the rarest is seen.
         weights = torch.linspace(1, 1 - 0.95 * knobs["imbalance"] * training, len(chosen), device=key.device)
         edges = weights.cumsum(0) / weights.sum()
         label = torch.searchsorted(edges[:-1].contiguous(), counter.uniform(key, "class"))
@@ -102,11 +113,11 @@ def _shapes_factors(knobs: Knobs, training: bool) -> dict[str, Any]:
         colour[:, 0] = torch.where(bound, label % len(COLOURS), colour[:, 0])
         return things.with_(shape=shape, size=size, colour=colour)
 
-    return {"objects": 1 + knobs["distractors"], "stacking": 0.0, "edit": edit}
+    return {"objects": 1 + knobs["distractors"], "stacking": 0.0, "spread": knobs["spread"], "edit": edit}
 
 
 def _shapes_target(scenes: Scenes, labels: Render, knobs: Knobs, training: bool) -> Tensor:
-    chosen = numbers("classes", knobs["classes"], SHAPE_NAMES)
+    chosen = _shapes_of(knobs)
     place = torch.full((len(SHAPE_NAMES),), -1)
     place[list(chosen)] = torch.arange(len(chosen))
     return _spoil(scenes.key, place[scenes.objects.shape[:, 0]], len(chosen), knobs["label_noise"] * training)
@@ -120,6 +131,13 @@ def _spoil(key: Tensor, label: Int[Tensor, " n"], classes: int, share: float) ->
 
 def _first_counts(scenes: Scenes, labels: Render, knobs: Knobs) -> Tensor:
     return labels.counted[:, 0]
+
+
+def _first_is_largest(scenes: Scenes, labels: Render, knobs: Knobs) -> Tensor:
+    """Thin shapes may cover less of the image than a small cube; then it is not clear which is meant."""
+    slots = torch.arange(scenes.objects.shape.shape[1], device=labels.instance.device)
+    pixels = (labels.instance[:, None] == slots[:, None, None]).sum((2, 3))
+    return labels.counted[:, 0] & (pixels[:, :1] > pixels[:, 1:]).all(1)
 
 
 # Attributes, and shapes that differ in one proportion
@@ -138,12 +156,12 @@ def _fine_factors(knobs: Knobs, training: bool) -> dict[str, Any]:
         shape, stretch, size = things.shape.clone(), things.stretch.clone(), things.size.clone()
         level = (counter.uniform(key, "level") * knobs["levels"]).long()
         shape[:, 0] = counter.choose(key, "fine", FINE_SHAPES)
-        stretch[:, 0] = torch.stack([torch.ones_like(level), torch.ones_like(level), level], 1)
+        stretch[:, 0, :2] = 1
         stretch[:, 0, 2] = (1 + knobs["margin"]) ** (level - (knobs["levels"] - 1) / 2)
         size[:, 0] = LARGE
         return things.with_(shape=shape, stretch=stretch, size=size)
 
-    return {"objects": 1, "lying": 0.0, "edit": edit}
+    return {"objects": 1, "lying": 0.0, "spread": knobs["spread"], "edit": edit}
 
 
 def _fine_target(scenes: Scenes, labels: Render, knobs: Knobs, training: bool) -> Tensor:
@@ -160,15 +178,26 @@ def _fine_classes(knobs: Knobs) -> tuple[str, ...]:
 # Relations
 
 
+def _two_shapes(key: Tensor, knobs: Knobs) -> tuple[Tensor, Tensor]:
+    """Two different shapes of the knob's classes for each scene."""
+    chosen = torch.tensor(_shapes_of(knobs), device=key.device)
+    first = (counter.uniform(key, "one") * len(chosen)).long()
+    step = 1 + (counter.uniform(key, "other") * (len(chosen) - 1)).long()
+    return chosen[first], chosen[(first + step) % len(chosen)]
+
+
 def _same_factors(knobs: Knobs, training: bool) -> dict[str, Any]:
+    if len(knobs["distance"]) != 2 or not 0 <= knobs["distance"][0] < knobs["distance"][1]:
+        raise ValueError(f"distance: expected 0 <= least < greatest; got {knobs['distance']}")
+
     def edit(key: Tensor, things: Objects) -> Objects:
         shape, size = things.shape.clone(), things.size.clone()
-        other = (shape[:, 0] + 1 + (counter.uniform(key, "other") * (len(SHAPE_NAMES) - 1)).long()) % len(SHAPE_NAMES)
+        shape[:, 0], other = _two_shapes(key, knobs)
         shape[:, 1] = torch.where(counter.uniform(key, "same") < 0.5, shape[:, 0], other)
         size[:, :2], size[:, 2:] = LARGE, SMALL
         return things.with_(shape=shape, size=size)
 
-    return {"objects": 2 + knobs["distractors"], "stacking": 0.0, "edit": edit}
+    return {"objects": 2 + knobs["distractors"], "stacking": 0.0, "spread": knobs["spread"], "edit": edit}
 
 
 def _same_target(scenes: Scenes, labels: Render, knobs: Knobs, training: bool) -> Tensor:
@@ -183,13 +212,13 @@ def _same_clear(scenes: Scenes, labels: Render, knobs: Knobs) -> Tensor:
 
 def _odd_factors(knobs: Knobs, training: bool) -> dict[str, Any]:
     def edit(key: Tensor, things: Objects) -> Objects:
-        shape = things.shape[:, :1].expand(-1, 4).clone()
+        common, other = _two_shapes(key, knobs)
+        shape = common[:, None].repeat(1, 4)
         odd = counter.choose(key, "odd", (0, 1, 2, 3))
-        other = (shape[:, 0] + 1 + (counter.uniform(key, "other") * (len(SHAPE_NAMES) - 1)).long()) % len(SHAPE_NAMES)
         shape[torch.arange(len(key), device=key.device), odd] = other
         return things.with_(shape=shape, size=torch.full_like(shape, MEDIUM))
 
-    return {"objects": 4, "stacking": 0.0, "edit": edit}
+    return {"objects": 4, "stacking": 0.0, "spread": knobs["spread"], "edit": edit}
 
 
 def _odd_target(scenes: Scenes, labels: Render, knobs: Knobs, training: bool) -> Tensor:
@@ -222,7 +251,7 @@ def _majority_factors(knobs: Knobs, training: bool) -> dict[str, Any]:
         colour = torch.where(order < fewer[:, None], sum(MAJORITY) - first, first)
         return things.with_(colour=colour, size=things.size.clamp(max=MEDIUM))
 
-    return {"objects": knobs["objects"], "stacking": 0.0, "edit": edit}
+    return {"objects": knobs["objects"], "stacking": 0.0, "spread": knobs["spread"], "edit": edit}
 
 
 def _majority_target(scenes: Scenes, labels: Render, knobs: Knobs, training: bool) -> Tensor:
@@ -246,8 +275,20 @@ def _boxes_target(scenes: Scenes, labels: Render, knobs: Knobs, training: bool) 
     return torch.cat([boxes, classes[..., None]], dim=-1)
 
 
+def _held_out(knobs: Knobs) -> list[tuple[int, int]]:
+    """The held-out pairs, as places in the vocabularies."""
+    pairs = knobs["held_out"]
+    if any(not isinstance(pair, (tuple, list)) or len(pair) != 2 for pair in pairs):
+        raise ValueError(f"held_out: expected pairs, like (('red', 'cube'),); got {pairs}")
+    words = (tuple(COLOURS), SHAPE_NAMES)
+    found = {(numbers("held_out", [c], words[0])[0], numbers("held_out", [s], words[1])[0]) for c, s in pairs}
+    if max(Counter(shape for _, shape in found).values(), default=0) == len(COLOURS):
+        raise ValueError("held_out: expected a colour of each shape that is not held out; got all colours of one")
+    return sorted(found)
+
+
 def _caption_factors(knobs: Knobs, training: bool) -> dict[str, Any]:
-    held_out = [(list(COLOURS).index(c), SHAPE_NAMES.index(s)) for c, s in knobs["held_out"]]
+    held_out = _held_out(knobs)
 
     def edit(key: Tensor, things: Objects) -> Objects:
         """Recolour the held-out pairs of colour and shape in training; test scenes show one of them first."""
@@ -266,6 +307,10 @@ def _caption_factors(knobs: Knobs, training: bool) -> dict[str, Any]:
     return {"objects": (1, knobs["objects"]), "edit": edit}
 
 
+def _caption_clear(scenes: Scenes, labels: Render, knobs: Knobs) -> Tensor:
+    return labels.counted[:, 0] if knobs["held_out"] else labels.counted.any(1)
+
+
 def _caption_target(scenes: Scenes, labels: Render, knobs: Knobs, training: bool) -> np.ndarray:
     found = describe(
         scenes, labels, detail=knobs["detail"], synonyms=knobs["synonyms"], noise=knobs["noise"] * training
@@ -279,18 +324,25 @@ TASKS: dict[str, Task] = {
         Task(
             "shapes",
             "What is the large object?",
-            {"classes": None, "distractors": 2, "colour_bias": 0.0, "imbalance": 0.0, "label_noise": 0.0},
+            {
+                "classes": TEN,
+                "distractors": 1,
+                "spread": 1.5,
+                "colour_bias": 0.0,
+                "imbalance": 0.0,
+                "label_noise": 0.0,
+            },
             _shapes_factors,
             _shapes_target,
             lambda size, knobs: CLASS,
-            lambda knobs: tuple(SHAPE_NAMES[i] for i in numbers("classes", knobs["classes"], SHAPE_NAMES)),
-            _first_counts,
+            lambda knobs: tuple(SHAPE_NAMES[i] for i in _shapes_of(knobs)),
+            _first_is_largest,
         ),
         Task(
             "attributes",
             "Shape, colour, material and size of the only object?",
-            {},
-            lambda knobs, training: {"objects": 1},
+            {"spread": 1.2},
+            lambda knobs, training: {"objects": 1, "spread": knobs["spread"]},
             _attributes_target,
             lambda size, knobs: Column((4,), "int64"),
             lambda knobs: (*SHAPE_NAMES, *COLOURS, *MATERIALS, *SIZES),
@@ -299,7 +351,7 @@ TASKS: dict[str, Task] = {
         Task(
             "fine",
             "Which of five shapes is it, and how tall?",
-            {"levels": 4, "margin": 0.22},
+            {"levels": 4, "margin": 0.22, "spread": 1.2},
             _fine_factors,
             _fine_target,
             lambda size, knobs: CLASS,
@@ -309,7 +361,7 @@ TASKS: dict[str, Task] = {
         Task(
             "same",
             "Are the two large objects of one shape?",
-            {"distractors": 2, "distance": (0.0, 9.0)},
+            {"distractors": 0, "distance": (0.0, 9.0), "classes": FOUR, "spread": 2.4},
             _same_factors,
             _same_target,
             lambda size, knobs: CLASS,
@@ -319,7 +371,7 @@ TASKS: dict[str, Task] = {
         Task(
             "odd",
             "Which of four objects, from left to right, is of another shape?",
-            {},
+            {"classes": FOUR, "spread": 2.4},
             _odd_factors,
             _odd_target,
             lambda size, knobs: CLASS,
@@ -329,7 +381,7 @@ TASKS: dict[str, Task] = {
         Task(
             "majority",
             "Are there more red or more blue objects?",
-            {"objects": 5},
+            {"objects": 5, "spread": 2.3},
             _majority_factors,
             _majority_target,
             lambda size, knobs: CLASS,
@@ -369,6 +421,7 @@ TASKS: dict[str, Task] = {
             _caption_factors,
             _caption_target,
             lambda size, knobs: Column((), f"S{TEXT}"),
+            clear=_caption_clear,
         ),
         Task(
             "restoration",

@@ -130,7 +130,7 @@ def pieces_of(scenes: Scenes) -> Pieces:
         first=(count.flatten().cumsum(0) - count.flatten()).view_as(count),
         count=count,
         axes=axes,
-        bulk=torch.where(things.present, (place.axes * table.extent[things.shape]).prod(-1) ** (1 / 3), 0.0),
+        bulk=torch.where(things.present, _mean_axis(place.axes * table.extent[things.shape]), 0.0),
     )
 
 
@@ -356,6 +356,11 @@ def _transform(inward: Float[Tensor, "12 b"], vectors: Float[Tensor, "3 b"]) -> 
 def _combine(turn: Float[Tensor, "3 3 ..."], vectors: Float[Tensor, "3 ..."]) -> Float[Tensor, "3 ..."]:
     """From an object's own axes to the world's."""
     return torch.stack([dot(row, vectors) for row in turn])
+
+
+def _mean_axis(axes: Float[Tensor, "n k 3"]) -> Float[Tensor, "n k"]:
+    """Radius of the ball that has an ellipsoid's volume; a cube root would differ with the place in the batch."""
+    return ((axes[..., 0] * axes[..., 1] * axes[..., 2]).log() / 3).exp()
 
 
 def ragged(counts: Int[Tensor, " a"]) -> tuple[Int[Tensor, " b"], Int[Tensor, " b"]]:

@@ -69,7 +69,8 @@ def numbers(argument: str, names: Sequence[str] | None, vocabulary: Sequence[str
         names = (names,)
     unknown = [name for name in names if name not in vocabulary]
     if unknown or not names:
-        raise ValueError(f"{argument}: expected some of {', '.join(vocabulary)}; got {', '.join(map(str, unknown))}")
+        got = ", ".join(map(str, unknown)) or "none"
+        raise ValueError(f"{argument}: expected some of {', '.join(vocabulary)}; got {got}")
     return tuple(vocabulary.index(name) for name in names)
 
 
