@@ -13,7 +13,7 @@ from torch.utils.data import TensorDataset
 
 from visionlab.backbones.plain_convnet import PlainConvNet
 from visionlab.data import world
-from visionlab.data.world.tasks import FOUR, TEN
+from visionlab.data.world.questions import FOUR, TEN
 from visionlab.experiments.claim import Claim
 from visionlab.experiments.experiment import Experiment, Job, Outcome
 from visionlab.train.loop import Fit, Recipe, fit, start

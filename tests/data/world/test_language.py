@@ -16,7 +16,7 @@ from visionlab.data import world
 from visionlab.data.world import Render, Scenes, describe
 from visionlab.data.world.language import GROUND_PHRASES, OPPOSITE, PLACE_PHRASES, RELATIONS, SYNONYMS, WALL_WORDS
 from visionlab.data.world.layout import scenes
-from visionlab.data.world.tasks import TEXT
+from visionlab.data.world.questions import TEXT
 from visionlab.data.world.vocabulary import (
     BACKGROUNDS,
     COLOURS,
@@ -121,7 +121,7 @@ def test_relations_are_all_true_ones_and_no_others(
 
 
 def test_every_relation_is_mirrored_in_its_opposite(crowd: tuple[Scenes, Render]) -> None:
-    assert OPPOSITE == plain.MIRRORED | {b: a for a, b in plain.MIRRORED.items()}
+    assert plain.MIRRORED | {b: a for a, b in plain.MIRRORED.items()} == OPPOSITE
     for told in describe(*crowd):
         assert {(b, OPPOSITE[link], a) for a, link, b in told.relations} == set(told.relations)
 

@@ -31,6 +31,15 @@ __all__ = ["MAX_OBJECTS", "scenes"]
 
 MAX_OBJECTS = 8
 TRIES = 48  # places tried for an object before it is left out
+VOCABULARIES = {
+    "shapes": SHAPE_NAMES,
+    "colours": tuple(COLOURS),
+    "materials": MATERIALS,
+    "sizes": tuple(SIZES),
+    "places": PLACES,
+    "grounds": GROUNDS,
+    "backgrounds": BACKGROUNDS,
+}
 Names = Sequence[str] | None
 Range = tuple[float, float]
 Edit = Callable[[Tensor, Objects], Objects]
@@ -99,15 +108,10 @@ def scenes(
     Raises:
         ValueError: an argument is out of its range; it is named.
     """
+    given = (shapes, colours, materials, sizes, places, grounds, backgrounds)
     drawn = Factors(
+        **{n: numbers(n, names, words) for (n, words), names in zip(VOCABULARIES.items(), given, strict=True)},
         objects=_check_objects(objects),
-        shapes=numbers("shapes", shapes, SHAPE_NAMES),
-        colours=numbers("colours", colours, tuple(COLOURS)),
-        materials=numbers("materials", materials, MATERIALS),
-        sizes=numbers("sizes", sizes, tuple(SIZES)),
-        places=numbers("places", places, PLACES),
-        grounds=numbers("grounds", grounds, GROUNDS),
-        backgrounds=numbers("backgrounds", backgrounds, BACKGROUNDS),
         elevation=_check_range("elevation", elevation, 5.0, 89.0),
         azimuth=_check_range("azimuth", azimuth, -360.0, 720.0),
         light=_check_range("light", light, 10.0, 90.0),

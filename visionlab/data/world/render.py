@@ -14,6 +14,7 @@ from torch import Tensor
 
 from visionlab.data.world import surfaces
 from visionlab.data.world.labels import Labels, label
+from visionlab.data.world.planes import plane_hits
 from visionlab.data.world.scene import Scenes
 from visionlab.data.world.solids import dot
 from visionlab.data.world.styles import STYLES, restyle
@@ -26,7 +27,6 @@ from visionlab.data.world.tracing import (
     first_hits,
     normals,
     pieces_of,
-    plane_hits,
     shadowed,
 )
 
