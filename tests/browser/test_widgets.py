@@ -204,8 +204,8 @@ def test_a_drag_ends_where_it_ends_and_asks_only_as_fast_as_it_is_answered(shown
 
 def test_an_answer_comes_within_a_tenth_of_a_second(shown: LabPage) -> None:
     reset(shown)
-    times = sorted(shown.page.evaluate(TIME_ONE_STEP) for _ in range(11))
-    # The third fastest: the others may have waited for whatever else this machine does.
+    times = sorted(shown.page.evaluate(TIME_ONE_STEP) for _ in range(31))
+    # The third fastest: the others may have waited for whatever else this machine does, other tests among it.
     assert times[2] < 100, f"milliseconds: {[round(time) for time in times]}"
 
 
