@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import resource
@@ -33,7 +34,9 @@ def fill(which: range) -> dict[str, np.ndarray]:
     }
 
 
-def make(root: Path, log: Path, before: Callable[[range], object] = lambda which: None) -> dict[str, np.ndarray]:
+def make(
+    root: Path, log: Path, before: Callable[[range], object] = lambda which: None, n: int = N
+) -> dict[str, np.ndarray]:
     """Make the set, and write down each chunk that is filled and each that is saved."""
 
     def note(word: str, number: int) -> None:
@@ -46,7 +49,7 @@ def make(root: Path, log: Path, before: Callable[[range], object] = lambda which
         return fill(which)
 
     return store.make(
-        {"task": "toy"}, COLUMNS, N, noted, root=root, chunk=CHUNK, hook=lambda done, n: note("saved", done)
+        {"task": "toy"}, COLUMNS, n, noted, root=root, chunk=CHUNK, hook=lambda done, n: note("saved", done)
     )
 
 
@@ -55,21 +58,37 @@ def make_slowly(root: Path, log: Path, out: Path) -> None:
     np.savez(out, **make(root, log, lambda which: time.sleep(0.01)))
 
 
-def make_until_line(line: int, root: Path, log: Path) -> None:
-    """Make the set until so many lines of the store have run, and be killed there."""
-    left = line
+CHANGES = ("open", "write", "flush", "fsync", "replace", "rename", "mkdir", "unlink", "rmdir", "truncate", "sendfile")
 
-    def trace(frame: FrameType, event: str, argument: Any) -> Any:
+
+def make_until_change(number: int, root: Path, log: Path, n: int) -> None:
+    """Make the set until so many calls have changed something on the disk, and be killed before the next."""
+    left = number
+
+    def watch(frame: FrameType, event: str, argument: Any) -> None:
         nonlocal left
-        if frame.f_code.co_filename != store.__file__:
-            return None
-        left -= event == "line"
-        if left < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return trace
+        if event == "c_call" and argument.__name__ in CHANGES and frame.f_code.co_filename != __file__:
+            left -= 1
+            if left < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
 
-    sys.settrace(trace)
-    make(root, log)
+    sys.setprofile(watch)
+    make(root, log, n=n)
+
+
+def die_at_every_change(folder: Path, n: int, out: Path) -> None:
+    """Kill the making of a set before its first change of the disk, its second, and so on, and finish it each time."""
+    for number in itertools.count():
+        root, log = folder / f"{number}", folder / f"{number}.txt"
+        child = os.fork()
+        if child == 0:
+            make_until_change(number, root, log, n)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        make(root, log, n=n)
+        if status == 0:
+            out.write_text(str(number))
+            return
 
 
 def make_up_to(limit: int, root: Path, log: Path, said: Path) -> None:

@@ -172,6 +172,7 @@ def test_knobs_and_sizes_may_come_as_numpy_gives_them(tmp_path: Path) -> None:
 # Items
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("task", TASKS)
 def test_an_entry_is_an_image_in_0_to_1_and_an_answer(task: str, cache: Path) -> None:
     found = dataset(task, n=3, size=(32, 40), root=cache)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pytest
@@ -169,6 +171,16 @@ def test_noise_1_makes_every_caption_false_by_one_word(
     assert min(changed.values()) > 0.35 * N
 
 
+@pytest.mark.parametrize("alike", [{"shapes": "cube"}, {"colours": "red"}])
+def test_a_wrong_name_is_not_that_of_another_object(alike: dict[str, Any]) -> None:
+    found = scenes(8, range(40), objects=8, elevation=(50.0, 60.0), **alike)
+    labels = world.render(found, 32)
+    for i, told in enumerate(describe(found, labels, detail=1, noise=1.0)):
+        counted = [thing for thing in plain.things(found, labels, i) if thing.counted]
+        assert len(counted) > 3
+        assert not is_true(plain.parse(told.caption), counted, plain.lens(found, labels, i)), told.caption
+
+
 def test_noise_is_the_share_of_false_captions(
     crowd: tuple[Scenes, Render], seen: list[tuple[list[Thing], Lens]]
 ) -> None:
@@ -231,7 +243,7 @@ def test_articles_fit_the_word_that_follows(detail: int, crowd: tuple[Scenes, Re
 
 
 def test_no_caption_is_longer_than_its_column(crowd: tuple[Scenes, Render]) -> None:
-    def longest(words: dict[str, object] | tuple[str, ...]) -> str:
+    def longest(words: Iterable[str]) -> str:
         return max((other for word in words for other in (word, *SYNONYMS.get(word, ()))), key=len)
 
     name = f"an {longest(SIZES)} {longest(COLOURS)} {longest(MATERIALS)} {longest(SHAPE_NAMES)}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import shutil
 import subprocess
 import sys
@@ -113,20 +112,18 @@ def test_two_processes_at_once_make_a_set_once(tmp_path: Path, log: Path, childr
         np.testing.assert_array_equal(second[name], values)
 
 
-def test_a_kill_at_any_line_loses_no_saved_entry(tmp_path: Path, log: Path, children: ForkServerContext) -> None:
-    makers.make(tmp_path / "undisturbed", tmp_path / "other log.txt")
-    moments, kills = random.Random(0), 0
-    for _ in range(200):
-        line = moments.randrange(20, 150)
-        code = run(children.Process(target=makers.make_until_line, args=(line, tmp_path / "cache", log)))
-        if code == 0:
-            break
-        assert code == -9
-        kills += 1
-    assert kills >= 5
-    begun = check_nothing_saved_was_made_again(log)
-    assert N // CHUNK <= begun <= N // CHUNK + kills
-    assert files(tmp_path / "cache") == files(tmp_path / "undisturbed")
+def test_a_kill_at_any_moment_loses_no_saved_entry(tmp_path: Path, children: ForkServerContext) -> None:
+    n, chunks = 2 * CHUNK + 1, 3
+    makers.make(tmp_path / "undisturbed", tmp_path / "undisturbed.txt", n=n)
+    whole, out = files(tmp_path / "undisturbed"), tmp_path / "out.txt"
+    (tmp_path / "killed").mkdir()
+    assert run(children.Process(target=makers.die_at_every_change, args=(tmp_path / "killed", n, out))) == 0
+    moments = int(out.read_text())
+    assert 30 < moments < 200
+    for moment in range(moments):
+        assert files(tmp_path / "killed" / f"{moment}") == whole, f"moment {moment}"
+        begun = check_nothing_saved_was_made_again(tmp_path / "killed" / f"{moment}.txt")
+        assert chunks <= begun <= chunks + 1, f"moment {moment}"
 
 
 def test_a_kill_between_the_last_chunk_and_the_end_makes_nothing_again(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, TypeVar
 
 import torch
@@ -26,7 +27,7 @@ class Batch:
 
     def __getitem__(self: B, index: Any) -> B:
         """Some of the batch: a slice, a list of numbers or a mask; a single number keeps the axis."""
-        where = slice(index, index + 1 or None) if isinstance(index, int) else index
+        where: Any = [index] if isinstance(index, Integral) else index  # a list, so that a number too high is an error
         return self._map(lambda tensor: tensor[where])
 
     def to(self: B, device: torch.device | str) -> B:

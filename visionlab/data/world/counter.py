@@ -35,7 +35,7 @@ def uniform(key: Int[Tensor, " n"], name: str, *shape: int) -> Float[Tensor, "n 
 
 
 def between(key: Int[Tensor, " n"], name: str, low: float, high: float, *shape: int) -> Float[Tensor, "n ..."]:
-    """Numbers in [low, high), float32 ``(n, *shape)``."""
+    """Numbers from low to high, float32 ``(n, *shape)``."""
     return low + (high - low) * uniform(key, name, *shape)
 
 

@@ -31,6 +31,8 @@ def degrade(picture: Render, key: Int[Tensor, " n"], kind: str, strength: float)
         raise ValueError(f"kind: expected one of {', '.join(KINDS)}; got {kind!r}")
     if not 0 <= strength <= 1:
         raise ValueError(f"strength: expected a number between 0 and 1; got {strength}")
+    if strength == 0:  # to linear light and back, for one, is not the identity to the last bit
+        return picture.image.clone()
     return KINDS[kind](picture, key, strength).clamp(0, 1)
 
 
@@ -66,7 +68,7 @@ def _blur(picture: Render, key: Tensor, strength: float) -> Tensor:
 
 
 def _dark(picture: Render, key: Tensor, strength: float) -> Tensor:
-    # A gamma of 2: squares and roots are exact, so that nothing depends on the batch, and strength 0 is the identity.
+    # A gamma of 2: squares and roots are the same bits wherever in a batch, other powers are not.
     light = picture.image * picture.image * (1 - 0.9 * strength)
     return (light + 0.02 * strength * gaussian_noise(picture.image, key)).clamp(min=0).sqrt()
 

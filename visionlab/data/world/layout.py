@@ -120,8 +120,10 @@ def scenes(
         gap=gap,
         spread=spread,
     )
-    if gap < 0 or not 0.5 <= spread <= 3.2:
+    if not (gap >= 0 and 0.5 <= spread <= 3.2):
         raise ValueError(f"gap, spread: expected gap >= 0 and 0.5 <= spread <= 3.2; got {gap} and {spread}")
+    if not -(2**63) <= seed < 2**63:
+        raise ValueError(f"seed: expected a whole number of 64 bits; got {seed}")
     key = counter.keys(seed, _check_numbers(which, device))
     wanted = counter.choose(key, "count", tuple(range(drawn.objects[0], drawn.objects[1] + 1)))
     things = _draw_objects(key, drawn)
@@ -279,7 +281,7 @@ def _check_objects(objects: int | tuple[int, int]) -> tuple[int, int]:
 def _check_numbers(which: int | range | Tensor, device: torch.device | str) -> Int[Tensor, " n"]:
     chosen = range(which) if isinstance(which, int) else which
     if isinstance(chosen, range):
-        chosen = torch.arange(chosen.start, chosen.stop, chosen.step)
+        chosen = chosen.start + chosen.step * torch.arange(len(chosen))
     if len(chosen) == 0 or int(chosen.min()) < 0:
         raise ValueError(f"which: expected at least one scene, by numbers from 0 on; got {which}")
     return chosen.to(device, torch.int64)

@@ -90,6 +90,8 @@ def render(
     Raises:
         ValueError: an argument is out of its range.
     """
+    if len(scenes) == 0:
+        raise ValueError("scenes: expected at least one; got none")
     height, width = (size, size) if isinstance(size, int) else size
     if not (16 <= height <= 512 and 16 <= width <= 512):
         raise ValueError(f"size: expected sides of 16 to 512 pixels, got {height} x {width}")
@@ -231,8 +233,7 @@ def _to_light(scenes: Scenes, quality: Quality) -> Float[Tensor, "3 n g s"]:
     middle = _bearing(scenes.light.azimuth, scenes.light.elevation)
     if quality == "fast":
         return middle[..., None, None]
-    across = torch.stack([middle[1], -middle[0], torch.zeros_like(middle[2])])
-    across = across * dot(across, across).clamp(min=1e-9).rsqrt()
+    across = _bearing(scenes.light.azimuth + 90, torch.zeros_like(middle[2]))  # also for a light straight above
     over = torch.linalg.cross(middle, across, dim=0)
     groups = len(POINTS[quality])
     count = groups * SUN_SAMPLES

@@ -21,10 +21,11 @@ __all__ = ["Camera", "Geometry", "Light", "Objects", "Scenes", "geometry", "supp
 
 @dataclass(frozen=True)
 class Camera(Batch):
-    """It looks at the middle of the scene; each field is (n,) float32.
+    """It looks at the middle of the scene, 0.45 over the ground; each field is (n,) float32.
 
     Attributes:
-        azimuth: in degrees, seen from above; elevation: above the ground; roll: about the line of sight.
+        azimuth: of the line of sight in degrees, 0 along y and 90 along x; elevation: above the ground; roll: about the
+            line of sight, its right side up.
         distance: from the middle.
         field_of_view: in degrees, across the shorter side of the image.
     """
@@ -41,7 +42,7 @@ class Light(Batch):
     """One key light, far away, and a soft fill from the sky.
 
     Attributes:
-        azimuth, elevation: (n,) in degrees, where it stands as seen from the middle.
+        azimuth, elevation: (n,) in degrees, where it stands as seen from the middle; azimuths as of the camera.
         softness: (n,) angular radius of the light in degrees; 0 gives hard shadows. Used in quality "full".
         colour: (n, 3) linear, its intensity included; fill: (n, 3) linear.
     """
@@ -62,7 +63,7 @@ class Objects(Batch):
         shape, colour, material, size: (n, K) places in the vocabularies.
         radius: (n, K) the size's exact value; stretch: (n, K, 3) factors on the shape's half-axes.
         rgb: (n, K, 3) linear albedo, drawn around the named colour.
-        position: (n, K, 2) of the middle on the ground; yaw: (n, K) in degrees.
+        position: (n, K, 2) of the middle on the ground; yaw: (n, K) in degrees, from x to y.
         lying: (n, K) rests on its side.
         on: (n, K) the slot of the object it stands on, or -1.
     """
@@ -89,7 +90,7 @@ class Scenes(Batch):
         key: (n,) from which textures and noise follow.
         place, ground, background: (n,) places in the vocabularies.
         ground_rgb, background_rgb: (n, 2, 3) their two colours, linear.
-        wall: (n, 2) in degrees, where the wall (or the corner) stands as seen from the middle; and how far.
+        wall: (n, 2) azimuth in degrees of the wall (or the corner), as seen from the middle; and how far each wall is.
         crowded: (n,) whether fewer objects than asked found room.
     """
 
