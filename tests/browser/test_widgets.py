@@ -81,14 +81,15 @@ HELD = "print(guess)"
 
 
 START = "stage 2: token (12, 7) attends to 108 of 784 tokens."
-TIME_ONE_STEP = """() => new Promise(resolve => {
+TIME_ONE_STEP = """step => new Promise((resolve, reject) => {
     const root = document.querySelector('.vl-stripes');
     const slider = document.querySelector('.vl-stripes-slide-column');
     const seen = new MutationObserver(() => (seen.disconnect(), resolve(performance.now() - start)));
     seen.observe(root, { attributes: true, attributeFilter: ['data-answers'] });
     const start = performance.now();
-    slider.value = Number(slider.value) + 1;
+    slider.value = Number(slider.value) + step;
     slider.dispatchEvent(new Event('input'));
+    setTimeout(() => reject(new Error('no answer to ' + slider.value)), 10000);
 })"""
 
 
@@ -204,7 +205,7 @@ def test_a_drag_ends_where_it_ends_and_asks_only_as_fast_as_it_is_answered(shown
 
 def test_an_answer_comes_within_a_tenth_of_a_second(shown: LabPage) -> None:
     reset(shown)
-    times = sorted(shown.page.evaluate(TIME_ONE_STEP) for _ in range(31))
+    times = sorted(shown.page.evaluate(TIME_ONE_STEP, step) for step in (1, -1) * 16)
     # The third fastest: the others may have waited for whatever else this machine does, other tests among it.
     assert times[2] < 100, f"milliseconds: {[round(time) for time in times]}"
 
