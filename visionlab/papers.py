@@ -47,7 +47,7 @@ PAPERS = (
         teaches="what the labs train on, and how a result earns the word *shown*",
         front="visionlab.data.world",
         lab="00_start_here",
-        experiments=("world/shapes",),
+        experiments=("world/shapes", "world/tasks"),
     ),
     Paper(
         key="cswin",

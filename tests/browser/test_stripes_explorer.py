@@ -70,10 +70,12 @@ def test_the_field_grows_with_depth(client: Client, explorer: Any, tmp_path: Pat
 
 def test_an_answer_takes_less_than_a_second(explorer: Any) -> None:
     predictor, picture = explorer.weights.load("cswin_nano_eurosat"), explorer.examples()["a cat"]
-    explorer.look(predictor, picture, 50, 50, 8)
-    began = time.perf_counter()
-    explorer.look(predictor, picture, 20, 70, 8)
-    assert time.perf_counter() - began < 2, "one second on an idle machine"
+    took = []
+    for row in range(10, 90, 10):
+        began = time.perf_counter()
+        explorer.look(predictor, picture, row, 70, 8)
+        took.append(time.perf_counter() - began)
+    assert min(took) < 1, "the others may have waited for other tests"
 
 
 def test_no_picture_is_said_and_a_broken_file_does_no_harm(client: Client, explorer: Any, tmp_path: Path) -> None:

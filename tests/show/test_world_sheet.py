@@ -30,8 +30,6 @@ def test_every_sample_is_drawn_with_its_answer(task: str, cache: Path) -> None:
         assert titles == found.tensors()[1][:7]
     elif found.targets.ndim == 1:
         assert titles == [found.classes[target] for target in found.targets[:7]]
-    elif task == "attributes":
-        assert len({word.split()[0] for word in titles} | set(world.vocabulary.SIZES)) == 3
     elif task == "detection":
         for axis, boxes in zip(drawn, found.targets, strict=False):
             there = boxes[boxes[:, 4] >= 0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch.utils.data import TensorDataset
 
 from visionlab.backbones.plain_convnet import PlainConvNet
 from visionlab.data import world
-from visionlab.data.world.questions import FOUR, TEN
+from visionlab.data.world.questions import TEN
 from visionlab.experiments.claim import Claim
 from visionlab.experiments.experiment import Experiment, Job, Outcome
 from visionlab.train.loop import Fit, Recipe, fit, start
@@ -28,10 +28,9 @@ WEIGHTS: tuple[Any, ...] = ()
 def world_set(
     task: str, split: str, n: int, *, size: int, seed: int, style: str = "clean", **knobs: Any
 ) -> tuple[Tensor, Tensor]:
-    """Return normalised images (n, 3, H, W) and labels (n,) of a classification task; of several labels the first."""
-    images, answers = world.dataset(task, split, n, size=size, seed=seed, style=style, **knobs).tensors()
-    labels = torch.as_tensor(answers)
-    return (images - 0.5) / 0.25, labels if labels.ndim == 1 else labels[:, 0]
+    """Return normalised images (n, 3, H, W) and labels (n,) of a classification task."""
+    images, labels = world.dataset(task, split, n, size=size, seed=seed, style=style, **knobs).tensors()
+    return (images - 0.5) / 0.25, torch.as_tensor(labels)
 
 
 def nearest_neighbour(known: Tensor, labels: Tensor, asked: Tensor) -> Tensor:
@@ -73,6 +72,8 @@ def percent(answers: Tensor, labels: Tensor) -> float:
 
 # --- Shapes: a network against raw pixels, in its own style and in all others ----------------------------------------
 
+LONGER = 10
+
 
 @dataclass(frozen=True, kw_only=True)
 class Shapes:
@@ -84,6 +85,7 @@ class Shapes:
     size: int = 64
     classes: tuple[str, ...] = TEN
     styles: tuple[str, ...] = tuple(world.STYLES)
+    variants: tuple[str, ...] = ("convnet", "convnet, ten times longer", "nearest neighbour")
 
 
 def measure_shapes(job: Job) -> Outcome:
@@ -91,7 +93,9 @@ def measure_shapes(job: Job) -> Outcome:
     preset: Shapes = job.preset
     sets = partial(world_set, "shapes", size=preset.size, seed=job.seed, classes=preset.classes)
     images, labels = sets("train", preset.n)
-    run = train_convnet(job, preset.recipe, images, labels) if job.variant == "convnet" else None
+    steps = preset.recipe.steps * (LONGER if job.variant.endswith("longer") else 1)
+    recipe = replace(preset.recipe, steps=steps)
+    run = train_convnet(job, recipe, images, labels) if job.variant.startswith("convnet") else None
     metrics = {}
     for style in preset.styles:
         asked, right = sets("test", preset.test, style=style)
@@ -103,14 +107,15 @@ def measure_shapes(job: Job) -> Outcome:
 SHAPES = Experiment(
     name="world/shapes",
     question="Shapes in any pose, colour and light: can they be told by pixels alone? By a small network?",
-    variants=("convnet", "nearest neighbour"),
+    variants=("convnet", "convnet, ten times longer", "nearest neighbour"),
     measure=measure_shapes,
     presets={
         "quick": Shapes(
-            recipe=Recipe(steps=200, batch=32, learning_rate=3e-3, warmup=15), n=1500, test=500, size=32, classes=FOUR,
-            styles=("clean", "sketch"),
+            recipe=Recipe(steps=200, batch=32, learning_rate=3e-3, warmup=15), n=1500, test=500, size=32,
+            classes=("sphere", "cube", "ring", "lamp"), styles=("clean", "sketch"),
+            variants=("convnet", "nearest neighbour"),
         ),
-        "long": Shapes(recipe=Recipe(steps=400, batch=64, learning_rate=3e-3, warmup=20), n=4000, test=600),
+        "long": Shapes(recipe=Recipe(steps=600, batch=64, learning_rate=3e-3, warmup=20), n=10_000, test=600),
         "gpu": Shapes(recipe=Recipe(steps=6000, batch=256, learning_rate=3e-3, warmup=200), n=50_000, test=5000),
     },
     data=("world",),
@@ -142,4 +147,48 @@ SHAPES = Experiment(
 )  # fmt: skip
 
 
-EXPERIMENTS = (SHAPES,)
+# --- Tasks: each for a minute on one core ----------------------------------------------------------------------------
+
+ASKED = ("shapes", "attributes", "fine", "same", "odd", "majority")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tasks:
+    """Scale of the tasks experiment."""
+
+    recipe: Recipe
+    n: int
+    test: int
+    size: int = 64
+
+
+def measure_task(job: Job) -> Outcome:
+    """Train the plain network on one task, beside the nearest training image and always saying the commonest class."""
+    preset: Tasks = job.preset
+    sets = partial(world_set, job.variant, size=preset.size, seed=job.seed)
+    (images, labels), (asked, right) = sets("train", preset.n), sets("test", preset.test)
+    run = train_convnet(job, preset.recipe, images, labels)
+    metrics = {
+        "convnet (%)": percent(answers_of(run.model, asked), right),
+        "nearest neighbour (%)": percent(nearest_neighbour(images, labels, asked), right),
+        "commonest class (%)": percent(labels.mode().values.expand_as(right), right),
+    }
+    return Outcome(metrics, run.history, network=run.model)
+
+
+TASKS = Experiment(
+    name="world/tasks",
+    question="What does a small network learn of each task in a minute, and what do raw pixels give away?",
+    variants=ASKED,
+    measure=measure_task,
+    presets={
+        "quick": Tasks(recipe=Recipe(steps=60, batch=32, learning_rate=3e-3, warmup=10), n=500, test=200, size=32),
+        "long": Tasks(recipe=Recipe(steps=600, batch=64, learning_rate=3e-3, warmup=20), n=6000, test=600),
+        "gpu": Tasks(recipe=Recipe(steps=6000, batch=256, learning_rate=3e-3, warmup=200), n=50_000, test=5000),
+    },
+    data=("world",),
+    defined_by=(PlainConvNet, world_set, nearest_neighbour, classify_loss, answers_of, train_convnet, percent),
+    versions={"world": world.VERSION},
+)
+
+EXPERIMENTS = (SHAPES, TASKS)

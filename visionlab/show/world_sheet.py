@@ -58,8 +58,6 @@ def _draw(axis: Any, found: WorldSet, i: int, wide: bool) -> str:
         return str(target.decode())
     if found.targets.ndim == 1:
         return found.classes[target]
-    if found.targets.ndim == 2:
-        return _attributes(target)
     return ", ".join(_box(axis, box, found.classes) for box in target if box[4] >= 0)
 
 
@@ -74,13 +72,6 @@ def _as_colours(found: WorldSet, target: np.ndarray) -> np.ndarray:
         return colours[target]
     nearness = 1 / target  # else a far plain takes all the colours; 0 in the sky
     return mpl.colormaps[theme.SEQUENTIAL](nearness / nearness.max())[..., :3]
-
-
-def _attributes(target: np.ndarray) -> str:
-    from visionlab.data.world.vocabulary import COLOURS, MATERIALS, SHAPE_NAMES, SIZES
-
-    shape, colour, material, size = target
-    return f"{list(SIZES)[size]} {list(COLOURS)[colour]} {MATERIALS[material]} {SHAPE_NAMES[shape]}"
 
 
 def _box(axis: Any, box: np.ndarray, classes: tuple[str, ...]) -> str:

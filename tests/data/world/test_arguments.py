@@ -21,10 +21,10 @@ NAMES = ("shapes", "colours", "materials", "sizes", "places", "grounds", "backgr
 @pytest.mark.parametrize(
     ("argument", "value"),
     [
-        *(("objects", value) for value in (0, MAX_OBJECTS + 1, -1, (0, 3), (3, 2), (2, 9))),
+        *(("objects", value) for value in (0, MAX_OBJECTS + 1, -1, (0, 3), (3, 2), (2, 9), 2.5, (1, 2.5), (1, 2, 3))),
         *((name, ("nothing like it",)) for name in NAMES),
         *((name, ()) for name in NAMES),
-        *(("elevation", value) for value in ((4.9, 30.0), (30.0, 89.1), (40.0, 20.0), (math.nan, 30.0))),
+        *(("elevation", value) for value in ((4.9, 30.0), (30.0, 89.1), (40.0, 20.0), (math.nan, 30.0), 30.0)),
         *(("azimuth", value) for value in ((-361.0, 0.0), (0.0, 721.0), (10.0, 0.0))),
         *(("light", value) for value in ((9.0, 30.0), (30.0, 91.0), (50.0, 30.0))),
         *((name, value) for name in ("stacking", "lying") for value in (-0.1, 1.1, math.nan)),
@@ -37,14 +37,21 @@ def test_a_factor_out_of_its_range_is_named(argument: str, value: Any) -> None:
         scenes(0, 2, **{argument: value})
 
 
-@pytest.mark.parametrize("which", [0, -1, range(0), range(5, 2), range(-2, 2), torch.tensor([1, -1]), torch.zeros(0)])
+def test_a_factor_that_there_is_not_is_named() -> None:
+    with pytest.raises(ValueError, match="scenes have no factor colour; they have objects, shapes, colours"):
+        scenes(0, 2, colour="red")
+
+
+@pytest.mark.parametrize(
+    "which", [0, -1, range(0), range(5, 2), range(-2, 2), torch.tensor([1, -1]), torch.zeros(0), torch.ones(2)]
+)
 def test_a_choice_of_no_scene_is_named(which: Any) -> None:
-    with pytest.raises(ValueError, match="which: expected at least one scene, by numbers from 0 on; got"):
+    with pytest.raises(ValueError, match="which: expected at least one scene, by whole numbers from 0 on; got"):
         scenes(0, which)
 
 
-@pytest.mark.parametrize("seed", [2**63, -(2**63) - 1])
-def test_a_seed_of_more_than_64_bits_is_named(seed: int) -> None:
+@pytest.mark.parametrize("seed", [2**63, -(2**63) - 1, 0.5])
+def test_a_seed_that_is_no_whole_number_of_64_bits_is_named(seed: Any) -> None:
     with pytest.raises(ValueError, match="seed: expected a whole number of 64 bits; got"):
         scenes(seed, 1)
 

@@ -267,7 +267,7 @@ def test_a_set_says_what_it_is_without_its_pixels(cache: Path) -> None:
         ({"label_noise": float("nan")}, "label_noise: expected a share between 0 and 1; got nan"),
         ({"spread": 9.0}, "spread"),
         ({"classes": ("cube", "blob")}, "classes: expected some of sphere, .*; got blob"),
-        ({"classes": 3}, "classes: expected words, or None for all; got 3"),
+        ({"classes": 3}, "classes: expected words, or None; got 3"),
         ({"task": "majority", "objects": 4}, "objects: expected 3, 5 or 7"),
         ({"task": "same", "distance": 3.0}, "distance: expected values in brackets, like .*; got 3.0"),
         ({"task": "captions", "synonyms": "no"}, "synonyms: expected True or False; got 'no'"),

@@ -6,7 +6,6 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -89,18 +88,21 @@ def test_shapes_is_the_shape_of_the_largest_visible_object(knobs: dict[str, Any]
     assert several > len(asked) / 2
 
 
-def test_attributes_are_those_of_the_only_object() -> None:
-    asked = ask("attributes")
-    for i in range(N):
+@pytest.mark.parametrize(
+    "of", [("material",), ("size", "colour", "shape"), ("shape", "material"), "colour", ("material", "size")]
+)
+def test_attributes_are_those_of_the_only_object(of: str | tuple[str, ...]) -> None:
+    asked = ask("attributes", n=FEW, of=of)
+    names = (of,) if isinstance(of, str) else of
+    for i in range(FEW):
         (thing,) = asked.things(i)
         assert thing.counted
-        shape, colour, material, size = asked.answers[i].tolist()
-        names = SHAPE_NAMES[shape], COLOURS[colour], plain.MATERIALS[material], plain.SIZES[size]
-        assert names == (thing.shape, thing.colour, thing.material, thing.size)
-    assert asked.classes == SHAPE_NAMES + COLOURS + plain.MATERIALS + plain.SIZES
+        assert asked.named(i) == " ".join(getattr(thing, name) for name in names)
+    vocabulary = {"shape": SHAPE_NAMES, "colour": COLOURS, "material": plain.MATERIALS, "size": plain.SIZES}
+    assert len(set(asked.classes)) == len(asked.classes) == math.prod(len(vocabulary[name]) for name in names)
 
 
-@pytest.mark.parametrize(("levels", "margin"), [(4, 0.22), (8, 0.05), (3, 0.5)])
+@pytest.mark.parametrize(("levels", "margin"), [(4, 0.4), (8, 0.05), (3, 0.5)])
 def test_fine_is_the_shape_and_the_level_of_its_half_axes(levels: int, margin: float) -> None:
     asked = ask("fine", n=N if levels == 4 else FEW, levels=levels, margin=margin)
     natural = {shape.name: shape.axes[2] / shape.axes[0] for shape in SHAPES}
@@ -117,28 +119,41 @@ def test_fine_is_the_shape_and_the_level_of_its_half_axes(levels: int, margin: f
     assert len(asked.classes) == 5 * levels
 
 
-@pytest.mark.parametrize("knobs", [{}, {"classes": None, "distractors": 3, "distance": (2.2, 3.0)}])
-def test_same_is_whether_the_two_large_objects_are_of_one_shape(knobs: dict[str, Any]) -> None:
-    asked = ask("same", n=FEW if knobs else N, **knobs)
+@pytest.mark.parametrize(
+    "knobs",
+    [
+        {},
+        {"by": "shape", "among": SHAPE_NAMES, "distractors": 3, "distance": (2.2, 3.0)},
+        {"by": "material", "among": ("striped", "metal")},
+    ],
+)
+def test_same_is_whether_the_two_large_objects_agree(knobs: dict[str, Any]) -> None:
+    asked, by = ask("same", n=FEW if knobs else N, **knobs), knobs.get("by", "colour")
     low, high = knobs.get("distance", (0.0, 9.0))
+    shown = set()
     for i in range(len(asked)):
         first, second = (thing for thing in asked.things(i) if thing.size == "large")
         assert first.counted and second.counted
-        assert asked.named(i) == ("same" if first.shape == second.shape else "different")
+        assert asked.named(i) == ("same" if getattr(first, by) == getattr(second, by) else "different")
         assert low - 1e-5 <= math.dist(first.middle[:2], second.middle[:2]) <= high + 1e-5
+        shown |= {getattr(first, by), getattr(second, by)}
+    assert shown == set(knobs.get("among", COLOURS))
 
 
-@pytest.mark.parametrize("knobs", [{}, {"classes": ("egg", "cone", "table")}])
-def test_odd_is_the_place_from_left_to_right_among_what_is_seen(knobs: dict[str, Any]) -> None:
-    asked = ask("odd", n=FEW if knobs else N, size=(24, 30), **knobs)
+@pytest.mark.parametrize(
+    "knobs", [{}, {"by": "shape", "among": ("egg", "cone", "table")}, {"by": "material"}, {"among": ("black", "white")}]
+)
+def test_odd_is_what_one_of_four_is_and_no_other(knobs: dict[str, Any]) -> None:
+    asked, by = ask("odd", n=FEW if knobs else N, **knobs), knobs.get("by", "colour")
     for i in range(len(asked)):
-        things = sorted(asked.things(i), key=lambda thing: thing.across)
+        things = asked.things(i)
         assert len(things) == 4 and all(thing.counted for thing in things)
-        assert all(b.across - a.across >= 0.04 * 30 for a, b in pairwise(things))
-        count = Counter(thing.shape for thing in things)
+        count = Counter(getattr(thing, by) for thing in things)
         assert sorted(count.values()) == [1, 3]
-        place = [count[thing.shape] for thing in things].index(1)
-        assert asked.named(i) == ("first", "second", "third", "fourth")[place]
+        assert count[asked.named(i)] == 1
+        assert set(count) <= set(asked.classes)
+    if "among" in knobs:
+        assert asked.classes == tuple(knobs["among"])
 
 
 @pytest.mark.parametrize(("objects", "spread"), [(3, 2.0), (5, 2.3), (7, 3.0)])
@@ -230,7 +245,7 @@ def test_at_least_one_object_counts(task: str) -> None:
 # Balance
 
 
-@pytest.mark.parametrize("task", ["shapes", "fine", "same", "odd", "majority"])
+@pytest.mark.parametrize("task", ["shapes", "attributes", "fine", "same", "odd", "majority"])
 def test_answers_are_balanced(task: str) -> None:
     n = 500 if task in ("shapes", "fine") else 300
     asked = ask(task, n=n)
@@ -240,12 +255,11 @@ def test_answers_are_balanced(task: str) -> None:
         assert is_share(times, n, 1 / len(asked.classes)), f"{asked.classes[label]}: {times} of {n}"
 
 
-def test_attributes_are_balanced() -> None:
+def test_every_attribute_is_balanced() -> None:
     n = 500
-    answers = ask("attributes", n=n).answers
-    for column, names in enumerate((SHAPE_NAMES, COLOURS, plain.MATERIALS, plain.SIZES)):
-        count = Counter(answers[:, column].tolist())
-        assert all(is_share(count[label], n, 1 / len(names)) for label in range(len(names)))
+    for name, words in (("shape", SHAPE_NAMES), ("colour", COLOURS), ("size", plain.SIZES)):
+        count = Counter(ask("attributes", n=n, of=name).answers.tolist())
+        assert all(is_share(count[label], n, 1 / len(words)) for label in range(len(words)))
 
 
 # Knobs that spoil, in training alone
@@ -333,10 +347,8 @@ def test_objects_and_sizes_are_those_of_the_knobs(task: str) -> None:
 
 
 def test_classes_are_those_of_the_knob_in_its_order() -> None:
-    for task in ("shapes", "same"):
-        asked = ask(task, n=40, size=TINY, classes=("house", "egg", "cube"))
-        first = Counter(asked.things(i)[0].shape for i in range(40))
-        assert set(first) == {"house", "egg", "cube"}
+    asked = ask("shapes", n=40, size=TINY, classes=("house", "egg", "cube"))
+    assert {asked.things(i)[0].shape for i in range(40)} == {"house", "egg", "cube"}
     assert ask("shapes", n=40, size=TINY, classes=("house", "egg", "cube")).classes == ("house", "egg", "cube")
     assert ask("shapes", n=40, size=TINY, classes=None).classes == SHAPE_NAMES
 
@@ -361,8 +373,9 @@ def test_kind_and_strength_are_those_of_the_knobs(tmp_path: Path) -> None:
 # Held-out pairs of colour and shape
 
 
-def test_no_training_image_holds_a_held_out_pair() -> None:
-    asked = ask("captions", "train", held_out=HELD_OUT)
+@pytest.mark.parametrize("noise", [0.0, 1.0])
+def test_no_training_image_or_caption_holds_a_held_out_pair(noise: float) -> None:
+    asked = ask("captions", "train", held_out=HELD_OUT, noise=noise)
     shown = {(thing.colour, thing.shape) for i in range(N) for thing in asked.things(i)}
     assert not shown & set(HELD_OUT)
     colours, shapes = zip(*HELD_OUT, strict=True)
@@ -373,12 +386,14 @@ def test_no_training_image_holds_a_held_out_pair() -> None:
 
 
 @pytest.mark.parametrize("split", ["val", "test"])
-def test_every_test_image_shows_a_held_out_pair_first(split: str) -> None:
+def test_every_test_image_shows_a_held_out_pair_and_its_caption_names_it(split: str) -> None:
     asked = ask("captions", split, held_out=HELD_OUT)
     count: Counter[tuple[str, str]] = Counter()
     for i in range(N):
         first = asked.things(i)[0]
         assert first.slot == 0 and first.counted
+        said = plain.parse(asked.answers[i].decode())
+        assert (first.colour, first.shape) in {(colour, shape) for _, colour, _, shape in said.names}
         count[first.colour, first.shape] += 1
     assert set(count) == set(HELD_OUT)
     assert all(is_share(times, N, 1 / len(HELD_OUT)) for times in count.values())
@@ -402,8 +417,15 @@ def test_every_colour_but_one_may_be_held_out_of_a_shape() -> None:
         ("shapes", {"classes": "cube"}, "classes: expected at least two shapes, all different; got cube"),
         ("shapes", {"classes": ("cube", "egg", "cube")}, "classes: expected at least two shapes, all different"),
         ("shapes", {"classes": ()}, "classes: expected some of sphere, .*; got none"),
-        ("same", {"classes": ("cube",)}, "classes: expected at least two shapes"),
-        ("odd", {"classes": ("cube", "cube")}, "classes: expected at least two shapes, all different"),
+        ("same", {"among": ("red",)}, "among: expected at least two names, all different; got .*red"),
+        ("odd", {"by": "shape", "among": ("cube", "cube")}, "among: expected at least two names, all different"),
+        ("odd", {"by": "shape", "among": ("red", "blue")}, "among: expected some of sphere, .*; got red, blue"),
+        ("odd", {"objects": 2}, "objects: expected 3 to 8, for one of them to be odd; got 2"),
+        ("same", {"by": "size"}, "by: expected one of shape, colour, material; got 'size'"),
+        ("odd", {"by": "size"}, "by: expected one of shape, colour, material; got 'size'"),
+        ("attributes", {"of": ("weight",)}, "of: expected some of shape, colour, material, size, each once; got"),
+        ("attributes", {"of": ("size", "size")}, "of: expected some of .*, each once; got"),
+        ("attributes", {"of": None}, "of: expected some of .*, each once; got None"),
         ("same", {"distance": (3.0, 1.0)}, "distance: expected 0 <= least < greatest; got"),
         ("same", {"distance": (1.0,)}, "distance: expected 0 <= least < greatest; got"),
         ("same", {"distance": (-1.0, 1.0)}, "distance: expected 0 <= least < greatest; got"),

@@ -6,8 +6,9 @@ makes tasks of it, which ``export`` writes as files. A scene is a function of it
 
 from visionlab.data.world.dataset import SPLITS, WorldSet, dataset
 from visionlab.data.world.export import export
+from visionlab.data.world.factors import MAX_OBJECTS, Factors
 from visionlab.data.world.language import Description, describe
-from visionlab.data.world.layout import MAX_OBJECTS, scenes
+from visionlab.data.world.layout import scenes
 from visionlab.data.world.render import Render, render
 from visionlab.data.world.scene import Scenes
 from visionlab.data.world.store import cache_root
@@ -21,6 +22,7 @@ __all__ = [
     "TASKS",
     "VERSION",
     "Description",
+    "Factors",
     "Render",
     "Scenes",
     "WorldSet",
@@ -32,5 +34,5 @@ __all__ = [
     "scenes",
 ]
 
-VERSION = 1
+VERSION = 2
 """Raised by any change of pixels or labels: it goes into cache keys, weights cards and recorded results."""

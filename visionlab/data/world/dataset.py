@@ -133,7 +133,7 @@ def dataset(
     height, width = size if isinstance(size, (tuple, list)) and len(size) == 2 else (size, size)
     side = (_whole("size", height, 16, 512), _whole("size", width, 16, 512))
     chosen = TASKS[task]
-    settings = knobs_of(chosen, _plain(chosen, knobs))
+    settings = knobs_of(chosen, knobs)
     parameters = {"task": task, "split": split, "size": side, "style": style, "seed": seed, "quality": quality}
     columns = {"images": Column((3, *side), "uint8"), "targets": chosen.column(side, settings)}
 
@@ -160,27 +160,6 @@ def _whole(argument: str, value: object, low: int, high: int) -> int:
     if not isinstance(value, (int, np.integer)) or not low <= value <= high:
         raise ValueError(f"{argument}: expected a whole number from {low} to {high}; got {value!r}")
     return int(value)
-
-
-def _plain(task: Task, knobs: Mapping[str, Any]) -> dict[str, Any]:
-    """Knobs as JSON can write them, each of the kind of its default."""
-    plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in knobs.items()}
-    for name in set(plain) & set(task.knobs):
-        said, kinds = _kind(task.knobs[name])
-        if not isinstance(plain[name], kinds):
-            raise ValueError(f"{name}: expected {said}; got {plain[name]!r}")
-    return plain
-
-
-def _kind(default: Any) -> tuple[str, tuple[type, ...]]:
-    if default is None or (default and isinstance(default, tuple) and isinstance(default[0], str)):
-        return "words, or None for all", (str, tuple, list, type(None))
-    if isinstance(default, tuple):
-        return f"values in brackets, like {default}", (tuple, list)
-    if isinstance(default, float):
-        return "a number", (float, int)
-    said = {bool: "True or False", int: "a whole number", str: "a word"}[type(default)]
-    return said, (type(default),)
 
 
 def draw(

@@ -15,14 +15,11 @@ from PIL import Image
 
 from visionlab.data.world.dataset import WorldSet
 from visionlab.data.world.tasks import TASKS
-from visionlab.data.world.vocabulary import COLOURS, MATERIALS, SHAPE_NAMES, SIZES
 
 __all__ = ["Form", "check", "export", "forms"]
 
 Form = Literal["imagefolder", "coco", "pairs", "table"]
 Tick = Callable[[int], None]
-
-ATTRIBUTES = {"shape": SHAPE_NAMES, "colour": tuple(COLOURS), "material": MATERIALS, "size": tuple(SIZES)}
 
 
 def forms(task: str) -> tuple[Form, ...]:
@@ -41,7 +38,7 @@ def forms(task: str) -> tuple[Form, ...]:
         return ("pairs",)
     if len(column.shape) == 2:
         return ("coco",)
-    return ("table",) if column.shape else ("imagefolder", "table")
+    return "imagefolder", "table"
 
 
 def export(
@@ -157,17 +154,13 @@ def _write_pairs(dataset: WorldSet, folder: Path, tick: Tick) -> None:
 
 
 def _write_table(dataset: WorldSet, folder: Path, tick: Tick) -> None:
-    attributes, captions = dataset.targets.ndim == 2, dataset.targets.dtype.kind == "S"
+    captions = dataset.targets.dtype.kind == "S"
     with (folder / "answers.csv").open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
-        table.writerow(["file", *(ATTRIBUTES if attributes else ["caption" if captions else "class"])])
+        table.writerow(["file", "caption" if captions else "class"])
         for i, name in enumerate(_images(dataset.images, folder / "images")):
             target = dataset.targets[i]
-            if attributes:
-                words = [names[place] for names, place in zip(ATTRIBUTES.values(), target, strict=True)]
-            else:
-                words = [target.decode() if captions else dataset.classes[target]]
-            table.writerow([name, *words])
+            table.writerow([name, target.decode() if captions else dataset.classes[target]])
             tick(i + 1)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -81,6 +82,8 @@ def describe(
     detail: int = 2,
     synonyms: bool = False,
     noise: float = 0.0,
+    about: int | None = None,
+    never: Sequence[tuple[str, str]] = (),
 ) -> list[Description]:
     """Describe scenes; which words are chosen follows from the scenes' keys.
 
@@ -93,6 +96,8 @@ def describe(
         synonyms: whether some words are replaced by others of the same meaning.
         noise: probability that the caption is made false: by a wrong colour or shape of one object that it names, such
             as no counted object has. Of a scene without counted objects nothing false is said.
+        about: slot of an object that the caption names where it counts.
+        never: pairs of colour and shape that no mistake makes.
 
     Raises:
         ValueError: ``detail`` is not 1, 2 or 3, or ``noise`` no probability.
@@ -103,7 +108,8 @@ def describe(
         raise ValueError(f"noise: expected a probability; got {noise}")
     found = labels or render(scenes, size)
     related = relations(scenes, found)
-    return [_describe(scenes, found, related, i, detail, synonyms, noise) for i in range(len(scenes))]
+    said = _Said(detail, synonyms, noise, about, frozenset(never))
+    return [_describe(scenes, found, related, i, said) for i in range(len(scenes))]
 
 
 def relations(scenes: Scenes, labels: Render) -> dict[str, Bool[Tensor, "n k k"]]:
@@ -133,9 +139,18 @@ def relations(scenes: Scenes, labels: Render) -> dict[str, Bool[Tensor, "n k k"]
     return {name: found[name] if name in found else found[OPPOSITE[name]].mT for name in RELATIONS}
 
 
-def _describe(
-    scenes: Scenes, labels: Render, related: dict[str, Tensor], i: int, detail: int, synonyms: bool, noise: float
-) -> Description:
+@dataclass(frozen=True)
+class _Said:
+    """How things are said; see `describe`."""
+
+    detail: int
+    synonyms: bool
+    noise: float
+    about: int | None
+    never: frozenset[tuple[str, str]]
+
+
+def _describe(scenes: Scenes, labels: Render, related: dict[str, Tensor], i: int, said: _Said) -> Description:
     things = scenes.objects[i]
     words = {
         slot: (
@@ -148,42 +163,45 @@ def _describe(
     }
     true = tuple((a, name, b) for name in RELATIONS for a, b in related[name][i].nonzero().tolist())
     chance = random.Random(int(scenes.key[i]))
-    caption = _caption(chance, words, true, detail, noise)
-    if detail == 3:
+    caption = _caption(chance, words, true, said)
+    if said.detail == 3:
         place = PLACE_PHRASES[PLACES[scenes.place[i]]].format(WALL_WORDS[BACKGROUNDS[scenes.background[i]]])
         caption += f" on {GROUND_PHRASES[GROUNDS[scenes.ground[i]]]}, {place}"
-    if synonyms:
+    if said.synonyms:
         caption = _reword(chance, caption)
     return Description(caption, tuple((slot, " ".join(name)) for slot, name in words.items()), true)
 
 
-def _caption(
-    chance: random.Random,
-    words: dict[int, Name],
-    true: tuple[tuple[int, str, int], ...],
-    detail: int,
-    noise: float,
-) -> str:
+def _caption(chance: random.Random, words: dict[int, Name], true: tuple[tuple[int, str, int], ...], said: _Said) -> str:
     if not words:
         return "an empty scene"
-    wrong = chance.random() < noise
-    if detail > 1 and true:
+    wrong = chance.random() < said.noise
+    if said.about in words:
+        true = tuple(fact for fact in true if said.about in (fact[0], fact[2]))
+    if said.detail > 1 and true:
         first, link, second = chance.choice(true)
         spoken = [words[first], words[second]]
     else:
-        link, spoken = "and", [words[slot] for slot in chance.sample(sorted(words), min(2, len(words)))]
+        slots = chance.sample(sorted(words), min(2, len(words)))
+        if said.about in words and said.about not in slots:
+            slots[0] = said.about
+        link, spoken = "and", [words[slot] for slot in slots]
     if wrong:
         at = chance.randrange(len(spoken))
-        spoken[at] = _mistake(chance, spoken[at], {(colour, shape) for _, colour, _, shape in words.values()})
-    return f" {link} ".join(_with_article(name if detail > 1 else (name[1], name[3])) for name in spoken)
+        there = {(colour, shape) for _, colour, _, shape in words.values()}
+        spoken[at] = _mistake(chance, spoken[at], there | said.never)
+    return f" {link} ".join(_with_article(name if said.detail > 1 else (name[1], name[3])) for name in spoken)
 
 
-def _mistake(chance: random.Random, name: Name, there: set[tuple[str, str]]) -> Name:
-    """Another colour or shape, such that nothing of that colour and shape is there: 8 objects leave some of each."""
+def _mistake(chance: random.Random, name: Name, taken: set[tuple[str, str]]) -> Name:
+    """Another colour or shape, of a pair that is not taken; another of both where one alone leaves none."""
     size, colour, material, shape = name
-    if chance.random() < 0.5:
-        return size, chance.choice([c for c in COLOURS if (c, shape) not in there]), material, shape
-    return size, colour, material, chance.choice([s for s in SHAPE_NAMES if (colour, s) not in there])
+    colours = [(c, shape) for c in COLOURS if (c, shape) not in taken]
+    shapes = [(colour, s) for s in SHAPE_NAMES if (colour, s) not in taken]
+    both = [(c, s) for c in COLOURS for s in SHAPE_NAMES if (c, s) not in taken]
+    first, second = (colours, shapes) if chance.random() < 0.5 else (shapes, colours)
+    colour, shape = chance.choice(first or second or both)
+    return size, colour, material, shape
 
 
 def _with_article(words: tuple[str, ...]) -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,120 +11,43 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from visionlab.data.world import counter
+from visionlab.data.world.factors import Factors, factors_of
 from visionlab.data.world.scene import Camera, Light, Objects, Scenes
 from visionlab.data.world.shapes import tables
-from visionlab.data.world.vocabulary import (
-    BACKGROUNDS,
-    COLOUR_SPREAD,
-    COLOURS,
-    GROUNDS,
-    MATERIALS,
-    PLACES,
-    SHAPE_NAMES,
-    SIZES,
-    numbers,
-    oklch_to_rgb,
-)
+from visionlab.data.world.vocabulary import COLOUR_SPREAD, COLOURS, PLACES, SIZES, oklch_to_rgb
 
-__all__ = ["MAX_OBJECTS", "scenes"]
+__all__ = ["scenes"]
 
-MAX_OBJECTS = 8
 TRIES = 48  # places tried for an object before it is left out
-VOCABULARIES = {
-    "shapes": SHAPE_NAMES,
-    "colours": tuple(COLOURS),
-    "materials": MATERIALS,
-    "sizes": tuple(SIZES),
-    "places": PLACES,
-    "grounds": GROUNDS,
-    "backgrounds": BACKGROUNDS,
-}
-Names = Sequence[str] | None
-Range = tuple[float, float]
 Edit = Callable[[Tensor, Objects], Objects]
-
-
-@dataclass(frozen=True)
-class Factors:
-    """What scenes are drawn from; see `scenes`."""
-
-    objects: tuple[int, int]
-    shapes: tuple[int, ...]
-    colours: tuple[int, ...]
-    materials: tuple[int, ...]
-    sizes: tuple[int, ...]
-    places: tuple[int, ...]
-    grounds: tuple[int, ...]
-    backgrounds: tuple[int, ...]
-    elevation: Range
-    azimuth: Range
-    light: Range
-    stacking: float
-    lying: float
-    gap: float
-    spread: float
 
 
 def scenes(
     seed: int,
     which: int | range | Tensor,
     *,
-    objects: int | tuple[int, int] = (1, 5),
-    shapes: Names = None,
-    colours: Names = None,
-    materials: Names = None,
-    sizes: Names = None,
-    places: Names = None,
-    grounds: Names = None,
-    backgrounds: Names = None,
-    elevation: Range = (18.0, 48.0),
-    azimuth: Range = (0.0, 360.0),
-    light: Range = (28.0, 60.0),
-    stacking: float = 0.25,
-    lying: float = 0.35,
-    gap: float = 0.08,
-    spread: float = 2.7,
     edit: Edit | None = None,
     device: torch.device | str = "cpu",
+    **factors: Any,
 ) -> Scenes:
     """Draw scenes of a seed; each is the same whatever is drawn beside it.
 
     Args:
         seed: of the whole family of scenes.
         which: how many, or their numbers, from 0 on.
-        objects: how many a scene has, or the fewest and the most, at most 8; with no room for them a scene has
-            fewer, and is marked as crowded.
-        shapes, colours, materials, sizes, places, grounds, backgrounds: names to draw from; all by default.
-        elevation, azimuth: range of the camera's angles, in degrees.
-        light: range of the light's elevation, in degrees.
-        stacking: probability that an object stands on an earlier one, if one carries it.
-        lying: probability that a shape that may lies on its side.
-        gap: least distance between the footprints of two objects.
-        spread: radius of the circle on the ground that holds the objects; the camera's field of view follows it.
         edit: changes the names that were drawn, before sizes, colours and places follow: ``edit(keys, objects)``.
         device: where the tensors lie.
+        factors: what to draw from, by name: see `Factors`.
 
     Raises:
-        ValueError: an argument is out of its range; it is named.
+        ValueError: an argument is unknown or out of its range; it is named.
     """
-    given = (shapes, colours, materials, sizes, places, grounds, backgrounds)
-    drawn = Factors(
-        **{n: numbers(n, names, words) for (n, words), names in zip(VOCABULARIES.items(), given, strict=True)},
-        objects=_check_objects(objects),
-        elevation=_check_range("elevation", elevation, 5.0, 89.0),
-        azimuth=_check_range("azimuth", azimuth, -360.0, 720.0),
-        light=_check_range("light", light, 10.0, 90.0),
-        stacking=_check_share("stacking", stacking),
-        lying=_check_share("lying", lying),
-        gap=gap,
-        spread=spread,
-    )
-    if not (gap >= 0 and 0.5 <= spread <= 3.2):
-        raise ValueError(f"gap, spread: expected gap >= 0 and 0.5 <= spread <= 3.2; got {gap} and {spread}")
-    if not -(2**63) <= seed < 2**63:
+    drawn = factors_of(factors)
+    if not isinstance(seed, int) or not -(2**63) <= seed < 2**63:
         raise ValueError(f"seed: expected a whole number of 64 bits; got {seed}")
     key = counter.keys(seed, _check_numbers(which, device))
-    wanted = counter.choose(key, "count", tuple(range(drawn.objects[0], drawn.objects[1] + 1)))
+    least, most = drawn.counts
+    wanted = counter.choose(key, "count", tuple(range(least, most + 1)))
     things = _draw_objects(key, drawn)
     if edit is not None:
         things = edit(key, things)
@@ -144,10 +66,10 @@ def scenes(
 
 def _draw_objects(key: Int[Tensor, " n"], factors: Factors) -> Objects:
     """Draw what can be named; exact sizes and colours follow from the names."""
-    k = factors.objects[1]
+    k = factors.counts[1]
     n, device = len(key), key.device
     shape, colour, material, size = (
-        counter.choose(key, name, getattr(factors, name), k) for name in ("shapes", "colours", "materials", "sizes")
+        counter.choose(key, name, factors.options(name), k) for name in ("shapes", "colours", "materials", "sizes")
     )
     return Objects(
         present=torch.zeros(n, k, dtype=torch.bool, device=device),
@@ -262,39 +184,19 @@ def _draw_surroundings(key: Int[Tensor, " n"], azimuth: Float[Tensor, " n"], fac
 
     bearing = azimuth + counter.between(key, "wall", -20.0, 20.0)
     return {
-        "place": counter.choose(key, "place", factors.places),
-        "ground": counter.choose(key, "ground", factors.grounds),
-        "background": counter.choose(key, "background", factors.backgrounds),
+        "place": counter.choose(key, "place", factors.options("places")),
+        "ground": counter.choose(key, "ground", factors.options("grounds")),
+        "background": counter.choose(key, "background", factors.options("backgrounds")),
         "ground_rgb": shades("ground colour"),
         "background_rgb": shades("background colour"),
         "wall": torch.stack([bearing, counter.between(key, "wall distance", 3.8, 4.8)], dim=1),
     }
 
 
-def _check_objects(objects: int | tuple[int, int]) -> tuple[int, int]:
-    least, most = (objects, objects) if isinstance(objects, int) else objects
-    if not 1 <= least <= most <= MAX_OBJECTS:
-        raise ValueError(f"objects: expected 1 <= fewest <= most <= {MAX_OBJECTS}; got {objects}")
-    return least, most
-
-
 def _check_numbers(which: int | range | Tensor, device: torch.device | str) -> Int[Tensor, " n"]:
     chosen = range(which) if isinstance(which, int) else which
     if isinstance(chosen, range):
         chosen = chosen.start + chosen.step * torch.arange(len(chosen))
-    if len(chosen) == 0 or int(chosen.min()) < 0:
-        raise ValueError(f"which: expected at least one scene, by numbers from 0 on; got {which}")
+    if len(chosen) == 0 or chosen.is_floating_point() or int(chosen.min()) < 0:
+        raise ValueError(f"which: expected at least one scene, by whole numbers from 0 on; got {which}")
     return chosen.to(device, torch.int64)
-
-
-def _check_range(name: str, limits: Range, least: float, most: float) -> Range:
-    low, high = limits
-    if not least <= low <= high <= most:
-        raise ValueError(f"{name}: expected {least} <= low <= high <= {most}; got {limits}")
-    return low, high
-
-
-def _check_share(name: str, value: float) -> float:
-    if not 0 <= value <= 1:
-        raise ValueError(f"{name}: expected a probability; got {value}")
-    return value

@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -19,13 +21,12 @@ from visionlab.data.world import counter
 from visionlab.data.world.language import describe
 from visionlab.data.world.render import Render
 from visionlab.data.world.scene import Objects, Scenes
-from visionlab.data.world.vocabulary import COLOURS, SHAPE_NAMES, SIZES, numbers
+from visionlab.data.world.vocabulary import COLOURS, MATERIALS, SHAPE_NAMES, SIZES, numbers
 
 Knobs = Mapping[str, Any]
 TEXT = 200  # bytes of the longest caption
 
 TEN = ("sphere", "cube", "cylinder", "cone", "ring", "pyramid", "vase", "table", "mushroom", "lamp")
-FOUR = ("sphere", "cube", "ring", "lamp")
 SMALL, MEDIUM, LARGE = range(len(SIZES))
 
 
@@ -63,9 +64,13 @@ def shapes_factors(knobs: Knobs, training: bool) -> dict[str, Any]:
 def shapes_target(scenes: Scenes, labels: Render, knobs: Knobs, training: bool) -> Tensor:
     """Give the large object's class."""
     chosen = shapes_of(knobs)
-    place = torch.full((len(SHAPE_NAMES),), -1)
-    place[list(chosen)] = torch.arange(len(chosen))
-    return _spoil(scenes.key, place[scenes.objects.shape[:, 0]], len(chosen), knobs["label_noise"] * training)
+    label = _place_in(chosen, scenes.objects.shape[:, 0])
+    return _spoil(scenes.key, label, len(chosen), knobs["label_noise"] * training)
+
+
+def _place_in(chosen: tuple[int, ...], drawn: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
+    """Where each number stands among the chosen ones."""
+    return (drawn[:, None] == torch.tensor(chosen, device=drawn.device)).int().argmax(1)
 
 
 def _spoil(key: Tensor, label: Int[Tensor, " n"], classes: int, share: float) -> Int[Tensor, " n"]:
@@ -89,10 +94,28 @@ def first_is_largest(scenes: Scenes, labels: Render, knobs: Knobs) -> Tensor:
 # Attributes, and shapes that differ in one proportion
 
 
+ATTRIBUTES = {"shape": SHAPE_NAMES, "colour": tuple(COLOURS), "material": MATERIALS, "size": tuple(SIZES)}
+
+
+def attributes_of(knobs: Knobs) -> tuple[str, ...]:
+    """The attributes that are asked for, in the order in which a class names them."""
+    asked = (knobs["of"],) if isinstance(knobs["of"], str) else tuple(knobs["of"] or ())
+    if not asked or not set(asked) <= set(ATTRIBUTES) or len(set(asked)) < len(asked):
+        raise ValueError(f"of: expected some of {', '.join(ATTRIBUTES)}, each once; got {knobs['of']}")
+    return asked
+
+
+def attributes_classes(knobs: Knobs) -> tuple[str, ...]:
+    """Name the classes: every way to combine the attributes."""
+    return tuple(map(" ".join, product(*(ATTRIBUTES[name] for name in attributes_of(knobs)))))
+
+
 def attributes_target(scenes: Scenes, labels: Render, knobs: Knobs, training: bool) -> Tensor:
-    """Give the only object's shape, colour, material and size."""
-    things = scenes.objects
-    return torch.stack([x[:, 0] for x in (things.shape, things.colour, things.material, things.size)], dim=1)
+    """Give the only object's attributes as one class."""
+    label = torch.zeros_like(scenes.key)
+    for name in attributes_of(knobs):
+        label = label * len(ATTRIBUTES[name]) + getattr(scenes.objects, name)[:, 0]
+    return label
 
 
 FINE_SHAPES = tuple(SHAPE_NAMES.index(name) for name in ("egg", "cylinder", "cone", "vase", "mushroom"))
@@ -105,8 +128,9 @@ def fine_factors(knobs: Knobs, training: bool) -> dict[str, Any]:
         shape, stretch, size = things.shape.clone(), things.stretch.clone(), things.size.clone()
         level = (counter.uniform(key, "level") * knobs["levels"]).long()
         shape[:, 0] = counter.choose(key, "fine", FINE_SHAPES)
-        stretch[:, 0, :2] = 1
-        stretch[:, 0, 2] = (1 + knobs["margin"]) ** (level - (knobs["levels"] - 1) / 2)
+        # Narrower as it is taller: the volume stays, so that only the proportion tells.
+        tall = math.log1p(knobs["margin"]) * (level - (knobs["levels"] - 1) / 2)
+        stretch[:, 0] = torch.stack([-tall / 3, -tall / 3, 2 * tall / 3], dim=1).exp()
         size[:, 0] = LARGE
         return things.with_(shape=shape, stretch=stretch, size=size)
 
@@ -115,10 +139,9 @@ def fine_factors(knobs: Knobs, training: bool) -> dict[str, Any]:
 
 def fine_target(scenes: Scenes, labels: Render, knobs: Knobs, training: bool) -> Tensor:
     """Give shape and height as one class."""
-    place = torch.zeros(len(SHAPE_NAMES), dtype=torch.int64)
-    place[list(FINE_SHAPES)] = torch.arange(len(FINE_SHAPES))
-    tall = scenes.objects.stretch[:, 0, 2].log() / np.log1p(knobs["margin"]) + (knobs["levels"] - 1) / 2
-    return place[scenes.objects.shape[:, 0]] * knobs["levels"] + tall.round().long()
+    stretch = scenes.objects.stretch[:, 0].log()
+    tall = (stretch[:, 2] - stretch[:, 0]) / math.log1p(knobs["margin"]) + (knobs["levels"] - 1) / 2
+    return _place_in(FINE_SHAPES, scenes.objects.shape[:, 0]) * knobs["levels"] + tall.round().long()
 
 
 def fine_classes(knobs: Knobs) -> tuple[str, ...]:
@@ -129,32 +152,51 @@ def fine_classes(knobs: Knobs) -> tuple[str, ...]:
 # Relations
 
 
-def _two_shapes(key: Tensor, knobs: Knobs) -> tuple[Tensor, Tensor]:
-    """Two different shapes of the knob's classes for each scene."""
-    chosen = torch.tensor(shapes_of(knobs), device=key.device)
+RELATED = ("shape", "colour", "material")  # what objects may agree in
+
+
+def names_of(knobs: Knobs) -> tuple[str, ...]:
+    """The names that are drawn, of the attribute that the knob ``by`` says."""
+    if knobs["by"] not in RELATED:
+        raise ValueError(f"by: expected one of {', '.join(RELATED)}; got {knobs['by']!r}")
+    chosen = _numbers_of(knobs)
+    if len(set(chosen)) < max(2, len(chosen)):
+        raise ValueError(f"among: expected at least two names, all different; got {knobs['among']}")
+    return tuple(ATTRIBUTES[knobs["by"]][i] for i in chosen)
+
+
+def _numbers_of(knobs: Knobs) -> tuple[int, ...]:
+    return numbers("among", knobs["among"], ATTRIBUTES[knobs["by"]])
+
+
+def _two_of(key: Tensor, knobs: Knobs) -> tuple[Tensor, Tensor]:
+    """Two different ones of the knob's names for each scene."""
+    chosen = torch.tensor(_numbers_of(knobs), device=key.device)
     first = (counter.uniform(key, "one") * len(chosen)).long()
     step = 1 + (counter.uniform(key, "other") * (len(chosen) - 1)).long()
     return chosen[first], chosen[(first + step) % len(chosen)]
 
 
 def same_factors(knobs: Knobs, training: bool) -> dict[str, Any]:
-    """Draw two large objects, of one shape half of the time."""
+    """Draw two large objects that agree half of the time."""
+    names_of(knobs)
     if len(knobs["distance"]) != 2 or not 0 <= knobs["distance"][0] < knobs["distance"][1]:
         raise ValueError(f"distance: expected 0 <= least < greatest; got {knobs['distance']}")
 
     def edit(key: Tensor, things: Objects) -> Objects:
-        shape, size = things.shape.clone(), things.size.clone()
-        shape[:, 0], other = _two_shapes(key, knobs)
-        shape[:, 1] = torch.where(counter.uniform(key, "same") < 0.5, shape[:, 0], other)
+        value, size = getattr(things, knobs["by"]).clone(), things.size.clone()
+        value[:, 0], other = _two_of(key, knobs)
+        value[:, 1] = torch.where(counter.uniform(key, "same") < 0.5, value[:, 0], other)
         size[:, :2], size[:, 2:] = LARGE, SMALL
-        return things.with_(shape=shape, size=size)
+        return things.with_(**{knobs["by"]: value, "size": size})
 
     return {"objects": 2 + knobs["distractors"], "stacking": 0.0, "spread": knobs["spread"], "edit": edit}
 
 
 def same_target(scenes: Scenes, labels: Render, knobs: Knobs, training: bool) -> Tensor:
-    """Say whether the shapes agree."""
-    return (scenes.objects.shape[:, 0] == scenes.objects.shape[:, 1]).long()
+    """Say whether the two agree."""
+    value = getattr(scenes.objects, knobs["by"])
+    return (value[:, 0] == value[:, 1]).long()
 
 
 def same_clear(scenes: Scenes, labels: Render, knobs: Knobs) -> Tensor:
@@ -165,33 +207,23 @@ def same_clear(scenes: Scenes, labels: Render, knobs: Knobs) -> Tensor:
 
 
 def odd_factors(knobs: Knobs, training: bool) -> dict[str, Any]:
-    """Draw four objects, all but one of a shape."""
+    """Draw objects of which all but the first agree."""
+    names_of(knobs)
+    if knobs["objects"] < 3:
+        raise ValueError(f"objects: expected 3 to 8, for one of them to be odd; got {knobs['objects']}")
 
     def edit(key: Tensor, things: Objects) -> Objects:
-        common, other = _two_shapes(key, knobs)
-        shape = common[:, None].repeat(1, 4)
-        odd = counter.choose(key, "odd", (0, 1, 2, 3))
-        shape[torch.arange(len(key), device=key.device), odd] = other
-        return things.with_(shape=shape, size=torch.full_like(shape, MEDIUM))
+        odd, common = _two_of(key, knobs)
+        value = common[:, None].repeat(1, things.shape.shape[1])
+        value[:, 0] = odd
+        return things.with_(**{knobs["by"]: value, "size": torch.full_like(value, MEDIUM)})
 
-    return {"objects": 4, "stacking": 0.0, "spread": knobs["spread"], "edit": edit}
+    return {"objects": knobs["objects"], "stacking": 0.0, "spread": knobs["spread"], "edit": edit}
 
 
 def odd_target(scenes: Scenes, labels: Render, knobs: Knobs, training: bool) -> Tensor:
-    """Give the odd object's rank from left to right."""
-    shape = scenes.objects.shape
-    odd = (shape[:, :, None] == shape[:, None, :]).sum(2).argmin(1)
-    return _middles(labels).argsort(1).argsort(1).gather(1, odd[:, None])[:, 0]
-
-
-def odd_clear(scenes: Scenes, labels: Render, knobs: Knobs) -> Tensor:
-    """Ask where all four count and stand clearly beside each other."""
-    gaps = _middles(labels).sort(1).values.diff(dim=1)
-    return labels.counted.all(1) & (gaps >= 0.04 * labels.instance.shape[-1]).all(1)
-
-
-def _middles(labels: Render) -> Tensor:
-    return (labels.boxes[..., 0] + labels.boxes[..., 2]) / 2
+    """Say what the odd object is."""
+    return _place_in(_numbers_of(knobs), getattr(scenes.objects, knobs["by"])[:, 0])
 
 
 MAJORITY = tuple(list(COLOURS).index(name) for name in ("red", "blue"))
@@ -277,8 +309,10 @@ def caption_clear(scenes: Scenes, labels: Render, knobs: Knobs) -> Tensor:
 
 
 def caption_target(scenes: Scenes, labels: Render, knobs: Knobs, training: bool) -> np.ndarray:
-    """Give the captions as bytes."""
+    """Give the captions as bytes: of a held-out pair in every test, and of none in training."""
+    held_out = [(tuple(COLOURS)[c], SHAPE_NAMES[s]) for c, s in _held_out(knobs)]
     found = describe(
-        scenes, labels, detail=knobs["detail"], synonyms=knobs["synonyms"], noise=knobs["noise"] * training
-    )
+        scenes, labels, detail=knobs["detail"], synonyms=knobs["synonyms"], noise=knobs["noise"] * training,
+        about=None if training or not held_out else 0, never=held_out,
+    )  # fmt: skip
     return np.array([each.caption.encode() for each in found], dtype=f"S{TEXT}")

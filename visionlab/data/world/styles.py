@@ -17,7 +17,7 @@ __all__ = ["STYLES", "blur", "gaussian_noise", "grid", "restyle"]
 Image = Float[Tensor, "n 3 h w"]
 Plane = Float[Tensor, "n 1 h w"]
 
-HEAT = ((0.02, 0, 0.12), (0.3, 0, 0.5), (0.85, 0.15, 0.3), (1, 0.6, 0.05), (1, 1, 0.85))  # cold to hot
+HEAT = ((0.1, 0.1, 0.3), (0.2, 0.45, 0.5), (0.5, 0.6, 0.3), (0.9, 0.55, 0.2), (1, 0.9, 0.8))  # cold to hot
 
 
 def restyle(style: str, picture: Any, key: Int[Tensor, " n"]) -> Image:
@@ -66,12 +66,12 @@ def _night(picture: Any, key: Tensor) -> Image:
 
 def _sensor(picture: Any, key: Tensor) -> Image:
     """A cheap camera: out of focus, one colour a pixel interpolated to three, noise, and blocks of eight."""
-    blurred = blur(picture.image)
+    blurred = blur(blur(blur(picture.image)))
     rows, columns = (torch.arange(s, device=key.device) % 2 for s in picture.image.shape[-2:])
     green = (rows[:, None] + columns) % 2 == 1
     mosaic = torch.stack([(rows[:, None] == 0) & ~green, green, (rows[:, None] == 1) & ~green]).to(blurred.dtype)
     weights = torch.tensor([[1.0, 2, 1], [2, 4, 2], [1, 2, 1]], device=key.device).expand(3, 1, 3, 3) / 4
-    caught = (blurred + 0.05 * gaussian_noise(picture.image, key)) * mosaic
+    caught = (blurred + 0.12 * gaussian_noise(picture.image, key)) * mosaic
     filled = F.conv2d(F.pad(caught, (1, 1, 1, 1)), weights, groups=3)
     share = F.conv2d(F.pad(mosaic[None], (1, 1, 1, 1)), weights, groups=3)
     return _blocks(filled / share)
@@ -176,7 +176,7 @@ def gaussian_noise(image: Image, key: Tensor) -> Image:
     return (total - 2) * 3**0.5
 
 
-def _blocks(image: Image, quality: float = 0.06) -> Image:
+def _blocks(image: Image, quality: float = 0.14) -> Image:
     """Coarse cosine coefficients of blocks of eight pixels, as in JPEG at low quality."""
     height, width = image.shape[-2:]
     padded = F.pad(image, (0, -width % 8, 0, -height % 8), mode="replicate")

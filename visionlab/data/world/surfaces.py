@@ -111,7 +111,7 @@ def _checks(key: Tensor, x: Tensor, y: Tensor) -> Tensor:
 
 
 def _gradient(key: Tensor, u: Tensor, z: Tensor) -> Tensor:
-    return (z * 0.28).clamp(0, 1) * 2.2
+    return (z * 0.28).clamp(0, 1) * 1.3
 
 
 def _bricks(key: Tensor, u: Tensor, z: Tensor) -> Tensor:

@@ -16,11 +16,11 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from visionlab.data.world.questions import (
-    FOUR,
     TEN,
     TEXT,
     Knobs,
     all_count,
+    attributes_classes,
     attributes_target,
     boxes_target,
     caption_clear,
@@ -33,8 +33,8 @@ from visionlab.data.world.questions import (
     first_is_largest,
     majority_factors,
     majority_target,
+    names_of,
     objects_factors,
-    odd_clear,
     odd_factors,
     odd_target,
     same_clear,
@@ -47,7 +47,7 @@ from visionlab.data.world.questions import (
 from visionlab.data.world.render import Render
 from visionlab.data.world.scene import Scenes
 from visionlab.data.world.store import Column
-from visionlab.data.world.vocabulary import COLOURS, MATERIALS, SHAPE_NAMES, SIZES
+from visionlab.data.world.vocabulary import SHAPE_NAMES
 
 __all__ = ["TASKS", "Task", "knobs_of"]
 
@@ -92,13 +92,33 @@ def knobs_of(task: Task, given: Knobs) -> dict[str, Any]:
         raise ValueError(
             f"task {task.name!r} has no knob {', '.join(unknown)}; it has {', '.join(task.knobs) or 'none'}"
         )
-    knobs = dict(task.knobs) | dict(given)
+    knobs = dict(task.knobs) | {name: _plain(name, value, task.knobs[name]) for name, value in given.items()}
     for name, value in knobs.items():
         if name in SHARES and not 0 <= value <= 1:
             raise ValueError(f"{name}: expected a share between 0 and 1; got {value}")
         if name in LIMITS and not LIMITS[name][0] <= value <= LIMITS[name][1]:
             raise ValueError(f"{name}: expected {LIMITS[name][0]} to {LIMITS[name][1]}; got {value}")
     return knobs
+
+
+def _plain(name: str, value: Any, default: Any) -> Any:
+    """A knob as JSON can write it, of the kind of its default."""
+    plain = value.item() if isinstance(value, np.generic) else value
+    said, kinds = _kind(default)
+    if not isinstance(plain, kinds) or (isinstance(plain, bool) and bool not in kinds):
+        raise ValueError(f"{name}: expected {said}; got {value!r}")
+    return plain
+
+
+def _kind(default: Any) -> tuple[str, tuple[type, ...]]:
+    if default is None or (default and isinstance(default, tuple) and isinstance(default[0], str)):
+        return "words, or None", (str, tuple, list, type(None))
+    if isinstance(default, tuple):
+        return f"values in brackets, like {default}", (tuple, list)
+    if isinstance(default, float):
+        return "a number", (float, int)
+    said = {bool: "True or False", int: "a whole number", str: "a word"}[type(default)]
+    return said, (type(default),)
 
 
 SHARES = ("colour_bias", "label_noise", "noise", "strength", "imbalance")
@@ -115,7 +135,7 @@ TASKS: dict[str, Task] = {
             {
                 "classes": TEN,
                 "distractors": 1,
-                "spread": 1.5,
+                "spread": 1.7,
                 "colour_bias": 0.0,
                 "imbalance": 0.0,
                 "label_noise": 0.0,
@@ -128,18 +148,18 @@ TASKS: dict[str, Task] = {
         ),
         Task(
             "attributes",
-            "Shape, colour, material and size of the only object?",
-            {"spread": 1.2},
+            "Of what size and colour (or what the knob `of` says) is the only object?",
+            {"of": ("size", "colour"), "spread": 1.2},
             lambda knobs, training: {"objects": 1, "spread": knobs["spread"]},
             attributes_target,
-            lambda size, knobs: Column((4,), "int64"),
-            lambda knobs: (*SHAPE_NAMES, *COLOURS, *MATERIALS, *SIZES),
+            lambda size, knobs: CLASS,
+            attributes_classes,
             first_counts,
         ),
         Task(
             "fine",
             "Which of five shapes is it, and how tall?",
-            {"levels": 4, "margin": 0.22, "spread": 1.2},
+            {"levels": 4, "margin": 0.4, "spread": 1.8},
             fine_factors,
             fine_target,
             lambda size, knobs: CLASS,
@@ -148,8 +168,8 @@ TASKS: dict[str, Task] = {
         ),
         Task(
             "same",
-            "Are the two large objects of one shape?",
-            {"distractors": 0, "distance": (0.0, 9.0), "classes": FOUR, "spread": 2.4},
+            "Do the two large objects agree, in colour or what the knob `by` says?",
+            {"by": "colour", "among": None, "distractors": 0, "distance": (0.0, 9.0), "spread": 2.4},
             same_factors,
             same_target,
             lambda size, knobs: CLASS,
@@ -158,13 +178,13 @@ TASKS: dict[str, Task] = {
         ),
         Task(
             "odd",
-            "Which of four objects, from left to right, is of another shape?",
-            {"classes": FOUR, "spread": 2.4},
+            "All objects but one agree, in colour or what the knob `by` says; what is that one?",
+            {"by": "colour", "among": None, "objects": 4, "spread": 2.0},
             odd_factors,
             odd_target,
             lambda size, knobs: CLASS,
-            lambda knobs: ("first", "second", "third", "fourth"),
-            odd_clear,
+            names_of,
+            all_count,
         ),
         Task(
             "majority",
