@@ -134,13 +134,13 @@ def test_the_learners_copy_is_made_once_and_keeps_answers(tmp_path: Path) -> Non
 
 
 def test_data_make_keeps_a_set_and_writes_it_as_files(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    options = "--split test --n 12 --size 24 --style night --seed 3 --knob classes=cube,cone distance=0,4"
+    options = "--split test --n 12 --size 24 --style night --seed 3 --knob by=shape among=cube,cone distance=0,4"
     command = ["data", "make", "same", *options.split()]
     words = say(capsys, *command)
     assert f"same, test: 12 images, kept in {tmp_path / 'cache' / 'world'}" in words
     (folder,) = (path for path in (tmp_path / "cache" / "world").iterdir() if path.is_dir())
     made = json.loads((folder / "set.json").read_text())["set"]["parameters"]
-    assert made["knobs"] | {"classes": ["cube", "cone"], "distance": [0, 4]} == made["knobs"]
+    assert made["knobs"] | {"by": "shape", "among": ["cube", "cone"], "distance": [0, 4]} == made["knobs"]
     assert (made["split"], made["size"], made["style"], made["seed"]) == ("test", [24, 24], "night", 3)
     words = say(capsys, *command, "--out", str(tmp_path / "files"))
     assert f"written to {tmp_path / 'files'} as imagefolder" in words

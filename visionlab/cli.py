@@ -182,8 +182,7 @@ def data_world(
         raise ValueError(f"knob: {task} has {', '.join(TASKS[task].knobs)}; got {', '.join(knobs)}")
     if action == "make" and out is not None:
         out, form = check(task, out, form)
-    count, bar = n if action == "make" else 24, _bar(f"making {task}, {split}", unit="image")
-    found = dataset(task, split, count, size=size, style=style, seed=seed, hook=bar, **knobs)
+    found = dataset(task, split, n if action == "make" else 24, size=size, style=style, seed=seed, **knobs)
     if action == "show":
         _show_task(found, TASKS[task].question, out or Path(f"{task}.png"))
         return

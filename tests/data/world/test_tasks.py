@@ -156,9 +156,19 @@ def test_odd_is_what_one_of_four_is_and_no_other(knobs: dict[str, Any]) -> None:
         assert asked.classes == tuple(knobs["among"])
 
 
-@pytest.mark.parametrize(("objects", "spread"), [(3, 2.0), (5, 2.3), (7, 3.0)])
-def test_majority_is_the_colour_of_more_objects(objects: int, spread: float) -> None:
-    asked = ask("majority", n=N if objects == 5 else FEW, size=(32, 32), objects=objects, spread=spread)
+@pytest.mark.parametrize(
+    ("objects", "spread", "lead", "minorities"),
+    [
+        (3, 2.0, 1, {1}),
+        (5, 2.3, 1, {2}),
+        (5, 2.3, 7, {1, 2}),
+        (7, 3.0, 7, {1, 2, 3}),
+        (7, 2.7, 1, {3}),
+        (7, 3.0, 4, {2, 3}),
+    ],
+)
+def test_majority_is_the_colour_of_more_objects(objects: int, spread: float, lead: int, minorities: set[int]) -> None:
+    asked = ask("majority", n=FEW, size=(32, 32), objects=objects, spread=spread, lead=lead)
     splits: Counter[int] = Counter()
     for i in range(len(asked)):
         things = asked.things(i)
@@ -167,8 +177,8 @@ def test_majority_is_the_colour_of_more_objects(objects: int, spread: float) -> 
         assert red + blue == objects
         assert asked.named(i) == ("red" if red > blue else "blue")
         splits[min(red, blue)] += 1
-    assert set(splits) == set(range(1, (objects + 1) // 2)), "the minority is of every size"
-    assert all(is_share(count, len(asked), 2 / (objects - 1)) for count in splits.values())
+    assert set(splits) == minorities
+    assert all(is_share(count, len(asked), 1 / len(minorities)) for count in splits.values())
 
 
 def test_segmentation_names_the_shape_at_each_pixel() -> None:

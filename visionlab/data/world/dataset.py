@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import Dataset
+from tqdm import tqdm
 
 from visionlab.data.world.degrade import degrade
 from visionlab.data.world.layout import scenes
@@ -113,7 +114,7 @@ def dataset(
         seed: of the whole family; another seed gives other scenes in every split.
         quality: of `visionlab.data.world.render`.
         root: folder of the cache.
-        hook: called as ``hook(done, n)`` while the set is made.
+        hook: called as ``hook(done, n)`` while the set is made; without one, a bar is shown on a terminal.
         device: where it is rendered.
         knobs: of the task, see ``TASKS[task].knobs``.
 
@@ -152,8 +153,20 @@ def dataset(
 
     parameters |= {"knobs": settings, "version": VERSION}
     chunk = max(1, min(256, CHUNK // (side[0] * side[1])))
-    arrays = make(parameters, columns, n, fill, root=root, chunk=chunk, hook=hook)
+    arrays = make(parameters, columns, n, fill, root=root, chunk=chunk, hook=hook or _bar(f"making {task}, {split}"))
     return WorldSet(task, split, style, seed, settings, arrays["images"], arrays["targets"], chosen.classes(settings))
+
+
+def _bar(what: str) -> Callable[[int, int], None]:
+    bar = tqdm(desc=what, unit="image", delay=1, disable=None)
+
+    def hook(done: int, n: int) -> None:
+        bar.total = n
+        bar.update(done - bar.n)
+        if done == n:
+            bar.close()
+
+    return hook
 
 
 def _whole(argument: str, value: object, low: int, high: int) -> int:

@@ -236,7 +236,8 @@ def majority_factors(knobs: Knobs, training: bool) -> dict[str, Any]:
 
     def edit(key: Tensor, things: Objects) -> Objects:
         k = things.shape.shape[1]
-        fewer = (counter.uniform(key, "fewer") * (k // 2)).long() + 1  # 1 to (k - 1) / 2 of the minority
+        least = max(1, (k - knobs["lead"] + 1) // 2)
+        fewer = least + (counter.uniform(key, "fewer") * (k // 2 + 1 - least)).long()
         first = counter.choose(key, "first", MAJORITY)[:, None]
         order = counter.uniform(key, "order", k).argsort(1)
         colour = torch.where(order < fewer[:, None], sum(MAJORITY) - first, first)

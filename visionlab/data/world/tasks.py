@@ -122,7 +122,14 @@ def _kind(default: Any) -> tuple[str, tuple[type, ...]]:
 
 
 SHARES = ("colour_bias", "label_noise", "noise", "strength", "imbalance")
-LIMITS = {"distractors": (0, 6), "objects": (1, 8), "detail": (1, 3), "levels": (2, 8), "margin": (0.01, 1.0)}
+LIMITS = {
+    "distractors": (0, 6),
+    "objects": (1, 8),
+    "lead": (1, 7),
+    "detail": (1, 3),
+    "levels": (2, 8),
+    "margin": (0.01, 1.0),
+}
 
 CLASS = Column((), "int64")
 
@@ -189,7 +196,7 @@ TASKS: dict[str, Task] = {
         Task(
             "majority",
             "Are there more red or more blue objects?",
-            {"objects": 5, "spread": 2.3},
+            {"objects": 7, "lead": 1, "spread": 2.7},
             majority_factors,
             majority_target,
             lambda size, knobs: CLASS,
