@@ -1,6 +1,6 @@
 """CSWin against a timm network of its cost, a plain form of its attention, and this machine's own matrix product.
 
-Run by ``make bench``: every figure is a ratio of medians of one run, printed at the end and kept in ``latest.json``.
+Run by ``make bench``: every figure is a ratio of medians of one run, printed at the end and kept in ``cswin.json``.
 """
 
 from __future__ import annotations
@@ -99,4 +99,4 @@ def report() -> Iterator[None]:
     lines = {name: round(value, 2) for name, value in ratios.items()}
     print("\n" + "\n".join(f"{value:6.2f}  {name}" for name, value in lines.items()))
     content = {"threads": torch.get_num_threads(), "torch": torch.__version__, "ratios": lines}
-    (Path(__file__).parent / "latest.json").write_text(json.dumps(content, indent=1) + "\n")
+    (Path(__file__).parent / "cswin.json").write_text(json.dumps(content, indent=1) + "\n")

@@ -115,7 +115,7 @@ def test_fine_is_the_shape_and_the_level_of_its_half_axes(levels: int, margin: f
         heights = [(1 + margin) ** (level - (levels - 1) / 2) for level in range(levels)]
         level = min(range(levels), key=lambda k: abs(heights[k] - tall))
         assert tall == pytest.approx(heights[level], rel=1e-5)
-        assert asked.named(i) == f"{thing.shape}, height {level + 1}"
+        assert asked.named(i) == f"{thing.shape} of height {level + 1}"
     assert len(asked.classes) == 5 * levels
 
 

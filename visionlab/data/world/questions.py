@@ -146,7 +146,7 @@ def fine_target(scenes: Scenes, labels: Render, knobs: Knobs, training: bool) ->
 
 def fine_classes(knobs: Knobs) -> tuple[str, ...]:
     """Name the classes."""
-    return tuple(f"{SHAPE_NAMES[i]}, height {level + 1}" for i in FINE_SHAPES for level in range(knobs["levels"]))
+    return tuple(f"{SHAPE_NAMES[i]} of height {level + 1}" for i in FINE_SHAPES for level in range(knobs["levels"]))
 
 
 # Relations
