@@ -20,7 +20,8 @@ from visionlab.backbones.cswin_attention import (
     to_stripes,
     window_size,
 )
-from visionlab.backbones.cswin_variants import RegionAttention, convolve_within, stripe_regions
+from visionlab.backbones.cswin_positions import convolve_within
+from visionlab.backbones.cswin_variants import RegionAttention, stripe_regions
 from visionlab.measure.cost import multiply_adds
 
 

@@ -13,10 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from tests.data.small_images import write
-from visionlab.backbones.cswin_variants import MECHANISMS, flat_network, multiply_adds
 from visionlab.experiments import cswin
 from visionlab.experiments.experiment import Job, find
-from visionlab.measure.cost import parameters
 
 REACH = {
     (56, "cswin"): [0.0354, 1],
@@ -39,17 +37,6 @@ def test_reach_equals_the_exact_table() -> None:
             if fraction is not None:
                 value = result.values(variant, f"reach on {side}x{side}, {n} blocks (%)")[0]
                 assert value == pytest.approx(100 * fraction, abs=0.0051), (side, variant, n)
-
-
-@pytest.mark.parametrize("mechanism", MECHANISMS)
-def test_all_flat_networks_cost_the_same(mechanism: str) -> None:
-    assert multiply_adds(mechanism, 8, 8) == 1_740_800
-    assert parameters(flat_network(mechanism)) == 27_810
-
-
-def test_an_unknown_mechanism_is_answered_with_those_there_are() -> None:
-    with pytest.raises(ValueError, match="mechanism: expected one of cswin, shifted window, window, axial, got 'swin'"):
-        flat_network("swin")
 
 
 class Knowing(nn.Module):

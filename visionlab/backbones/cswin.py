@@ -66,7 +66,7 @@ class Stem(nn.Module):
     def __init__(self, in_chans: int, dim: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(in_chans, dim, 7, stride=4, padding=2)
-        self.norm = nn.LayerNorm(dim)
+        self.norm: nn.Module = nn.LayerNorm(dim)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b h2 w2 d"]:
         """Embed images (B, in_chans, H, W); both sides must have at least 3 pixels."""
@@ -171,7 +171,7 @@ class CSWinTransformer(nn.Module):
         self.norm: nn.Module = nn.LayerNorm(self.num_features)
         self.head_drop = nn.Dropout(drop_rate)
         self.head: nn.Module = nn.Linear(self.num_features, num_classes) if num_classes > 0 else nn.Identity()
-        self.apply(_initialise)
+        self.apply(initialise)
         self.register_load_state_dict_pre_hook(read_published_names)
 
     def forward_features(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h2 w2"]:
@@ -242,7 +242,7 @@ class CSWinTransformer(nn.Module):
         if global_pool is not None:
             self.global_pool = _known_pool(global_pool)
         head = nn.Linear(self.num_features, num_classes) if num_classes > 0 else nn.Identity()
-        self.head = head.apply(_initialise).to(self.stem.conv.weight)
+        self.head = head.apply(initialise).to(self.stem.conv.weight)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Recompute each block in the backward pass instead of storing its activations."""
@@ -275,7 +275,7 @@ def _map_sides(img_size: int | tuple[int, int] | None) -> list[tuple[int, int] |
     return list(sides)
 
 
-def _initialise(module: nn.Module) -> None:
+def initialise(module: nn.Module) -> None:
     if isinstance(module, nn.Linear):
         trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:

@@ -19,6 +19,7 @@ from visionlab.backbones.cswin_variants import (
     RegionAttention,
     flat_network,
     multiply_adds,
+    regions_of,
     stripe_regions,
     window_regions,
 )
@@ -50,20 +51,9 @@ class Reach:
 
 
 def block_regions(mechanism: str, side: int, stripe_width: int, window: int, blocks: int) -> list[list[Tensor]]:
-    """Return, for each block, the region map of each group of heads; windows shift in every other block.
-
-    That alternation is Swin's; axial blocks alternate between rows and columns.
-    """
-    stripes = partial(stripe_regions, side, side, stripe_width=stripe_width)
-    windows = partial(window_regions, side, side, window=window)
-    vertical, horizontal = stripes(orientation="vertical"), stripes(orientation="horizontal")
-    patterns = {
-        "cswin": [[vertical, horizontal]],
-        "axial": [[horizontal], [vertical]],
-        "shifted window": [[windows(shift=0)], [windows(shift=window // 2)]],
-        "window": [[windows(shift=0)]],
-    }
-    return [patterns[mechanism][i % len(patterns[mechanism])] for i in range(blocks)]
+    """Return, for each block, the region map of each group of heads."""
+    sizes = {"stripe_width": stripe_width, "window": window}
+    return [[regions(side, side) for regions in regions_of(mechanism, i, **sizes)] for i in range(blocks)]
 
 
 def measure_reach(job: Job) -> Outcome:
@@ -84,7 +74,7 @@ REACH = Experiment(
     measure=measure_reach,
     presets={"quick": Reach(), "long": Reach()},
     seeds=(0,),
-    defined_by=(block_regions, stripe_regions, window_regions, reach),
+    defined_by=(block_regions, regions_of, stripe_regions, window_regions, reach),
     claims=(
         Claim(
             name="two-blocks",
@@ -121,7 +111,7 @@ class SameColour:
     ones."""
 
     recipe: Recipe
-    variants: tuple[str, ...] = tuple(MECHANISMS)
+    variants: tuple[str, ...] = MECHANISMS
     cells: int = 8
     test: int = 4096
 
@@ -182,7 +172,7 @@ def measure_same_colour(job: Job) -> Outcome:
         seed=job.seed, fabric=fabric, hook=job.hook, checkpoint=job.checkpoint,
     )  # fmt: skip
     test = draw_same_colour(preset.test, generator(job.seed, 1_000_000), cells=preset.cells)
-    cost = multiply_adds(job.variant, preset.cells, preset.cells) / 1e6
+    cost = multiply_adds(flat_network(job.variant).blocks, 1, preset.cells, preset.cells, 32) / 1e6
     metrics = same_colour_accuracy(run.model, test) | {"multiply-adds (M)": cost}
     return Outcome(metrics, run.history, network=run.model)
 
@@ -194,7 +184,7 @@ def _beats(method: str, rival: str, table: int = 9, **fields: object) -> Claim:
 SAME_COLOUR = Experiment(
     name="cswin/same-colour",
     question="Do two cells of a noisy image have the same colour? Which attention finds out, and over which distance?",
-    variants=tuple(MECHANISMS),
+    variants=MECHANISMS,
     measure=measure_same_colour,
     presets={
         "quick": SameColour(
