@@ -58,7 +58,15 @@ PAPERS = (
         front="visionlab.backbones.cswin",
         lab="03_cswin",
         app="stripes_explorer",
-        experiments=("cswin/reach", "cswin/same-colour", "cswin/eurosat"),
+        experiments=(
+            "cswin/reach",
+            "cswin/same-colour",
+            "cswin/positions-direction",
+            "cswin/positions-colour",
+            "cswin/segmentation",
+            "cswin/detection",
+            "cswin/eurosat",
+        ),
         models=(
             "cswin_tiny_224",
             "cswin_small_224",

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from tests.data.small_images import write
 from visionlab.experiments import cswin
+from visionlab.experiments import cswin_puzzles as puzzles
 from visionlab.experiments.experiment import Job, find
 
 REACH = {
@@ -63,8 +64,8 @@ class Knowing(nn.Module):
 
 
 def test_accuracy_counts_right_answers_over_all_and_by_distance() -> None:
-    batch = cswin.draw_same_colour(2000, torch.Generator().manual_seed(0), cells=8)
-    scores = cswin.same_colour_accuracy(Knowing(), batch)
+    batch = puzzles.draw_same_colour(2000, torch.Generator().manual_seed(0), cells=8)
+    scores = puzzles.same_colour_accuracy(Knowing(), batch)
     _, cells, _, distance = batch
     right = ~(cells[..., 0] == 0).any(dim=1)
     assert scores["accuracy (%)"] == pytest.approx(100 * right.double().mean().item())
@@ -72,7 +73,7 @@ def test_accuracy_counts_right_answers_over_all_and_by_distance() -> None:
         group = right[torch.isin(distance, torch.tensor(members))]
         assert 0 < len(group) < 2000
         assert scores[f"accuracy at distance {name} (%)"] == pytest.approx(100 * group.double().mean().item())
-    loss, values = cswin.same_colour_loss(Knowing(), batch)
+    loss, values = puzzles.pair_loss(Knowing(), batch)
     assert values["accuracy"].item() == pytest.approx(scores["accuracy (%)"], abs=1e-3)
     wrong = 1 - right.double().mean().item()
     assert loss.item() == pytest.approx(math.log(1 + math.exp(-9)) + 9 * wrong, rel=1e-4)
@@ -81,7 +82,7 @@ def test_accuracy_counts_right_answers_over_all_and_by_distance() -> None:
 def test_logits_are_read_at_the_two_cells() -> None:
     logits = torch.arange(2 * 3 * 3 * 2).view(2, 3, 3, 2).float()
     cells = torch.tensor([[[0, 0], [2, 1]], [[1, 2], [1, 0]]])
-    picked = cswin.at_cells(logits, cells)
+    picked = puzzles.at_cells(logits, cells)
     assert torch.equal(picked[0, 1], logits[0, 2, 1])
     assert torch.equal(picked[1, 0], logits[1, 1, 2])
 
@@ -91,10 +92,23 @@ def small(settings: Any, **changes: Any) -> Any:
     return dataclasses.replace(settings, recipe=recipe, **changes)
 
 
-@pytest.mark.parametrize(("name", "changes"), [("cswin/same-colour", {"test": 64}), ("cswin/eurosat", {})])
-def test_training_experiments_repeat_to_the_bit(name: str, changes: dict[str, int]) -> None:
+@pytest.mark.parametrize(
+    ("name", "variant", "changes"),
+    [
+        ("cswin/same-colour", "cswin", {"test": 64}),
+        ("cswin/positions-direction", "rpe", {"test": 64}),
+        ("cswin/positions-colour", "ape", {"test": 64}),
+        ("cswin/segmentation", "shifted window", {"n": 16, "test": 8}),
+        ("cswin/detection", "cswin", {"n": 16, "test": 8}),
+        ("cswin/eurosat", "cswin", {}),
+    ],
+)
+def test_training_experiments_repeat_to_the_bit(
+    name: str, variant: str, changes: dict[str, int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("VISIONLAB_CACHE", str(tmp_path))
     experiment = find(name)
-    job = Job("cswin", 1, small(experiment.preset("quick"), **changes), experiment.data[0], device="cpu")
+    job = Job(variant, 1, small(experiment.preset("quick"), **changes), experiment.data[0], device="cpu")
     first, second = experiment.measure(job), experiment.measure(job)
     assert first.metrics == second.metrics
     assert first.history == second.history
@@ -102,17 +116,17 @@ def test_training_experiments_repeat_to_the_bit(name: str, changes: dict[str, in
 
 def test_all_variants_of_a_seed_see_the_same_puzzles_and_seeds_see_others(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[tuple[str, int], list[Tensor]] = {}
-    draw = cswin.draw_same_colour
+    draw = puzzles.draw_same_colour
 
     def watched(n: int, rng: torch.Generator, *, cells: int) -> Any:
         batch = draw(n, rng, cells=cells)
         seen.setdefault(key, []).append(batch[0])
         return batch
 
-    monkeypatch.setattr(cswin, "draw_same_colour", watched)
+    monkeypatch.setattr(puzzles, "draw_same_colour", watched)
     settings = small(find("cswin/same-colour").preset("quick"), test=16)
     for key in (("cswin", 0), ("window", 0), ("cswin", 1)):
-        cswin.measure_same_colour(Job(*key, settings, "none", device="cpu"))
+        puzzles.measure_same_colour(Job(*key, settings, "none", device="cpu"))
     assert [len(batch) for batch in seen["cswin", 0]] == [8, 8, 8, 16]
     assert all(torch.equal(a, b) for a, b in zip(seen["cswin", 0], seen["window", 0], strict=True))
     assert not any(torch.equal(a, b) for a, b in zip(seen["cswin", 0], seen["cswin", 1], strict=True))

@@ -14,25 +14,18 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from visionlab.backbones.cswin import CSWinTransformer
-from visionlab.backbones.cswin_variants import (
-    MECHANISMS,
-    RegionAttention,
-    flat_network,
-    multiply_adds,
-    regions_of,
-    stripe_regions,
-    window_regions,
-)
-from visionlab.data import puzzles
+from visionlab.backbones.cswin_variants import regions_of, stripe_regions, window_regions
 from visionlab.data.images import load
 from visionlab.data.transforms import dihedral, normalise
 from visionlab.experiments.claim import Claim
+from visionlab.experiments.cswin_dense import DETECTION, SEGMENTATION
+from visionlab.experiments.cswin_puzzles import COLOUR_POSITIONS, DIRECTION_POSITIONS, SAME_COLOUR
 from visionlab.experiments.experiment import Experiment, Job, Outcome
 from visionlab.measure.cost import parameters
 from visionlab.measure.reach import reach
 from visionlab.train.loop import Recipe, fit, start
-from visionlab.train.randomness import generator, seeded
-from visionlab.train.stream import Batch, Fresh, Shuffled
+from visionlab.train.randomness import seeded
+from visionlab.train.stream import Batch, Shuffled
 from visionlab.weights import Card
 
 __all__ = ["EXPERIMENTS", "WEIGHTS"]
@@ -95,143 +88,6 @@ REACH = Experiment(
             rival="shifted window",
             margin=1.5,
             exact=True,
-        ),
-    ),
-)
-
-
-# --- Same colour: the relation of two far cells, at equal multiply-adds ----------------------------------------------
-
-DISTANCES = {"1": (1, 1), "2": (2, 2), "3": (3, 3), "4-5": (4, 5), "6-7": (6, 7)}
-
-
-@dataclass(frozen=True, kw_only=True)
-class SameColour:
-    """Scale of the same-colour experiment; the test images are drawn from the seed, so all variants see the same
-    ones."""
-
-    recipe: Recipe
-    variants: tuple[str, ...] = MECHANISMS
-    cells: int = 8
-    test: int = 4096
-
-
-def draw_same_colour(n: int, rng: torch.Generator, *, cells: int) -> Batch:
-    """Draw images (n, 3, H, W), the two cells (n, 2, 2), labels (n,) and distances (n,)."""
-    puzzle = puzzles.same_colour(n, cells=cells, generator=rng)
-    return puzzle.images, puzzle.cells, puzzle.same, puzzle.distance
-
-
-def at_cells(logits: Tensor, cells: Tensor) -> Tensor:
-    """Pick the logits (B, 2, classes) at the two cells (B, 2, 2) of maps (B, H, W, classes)."""
-    index = torch.arange(len(logits), device=logits.device)[:, None]
-    return logits[index, cells[..., 0], cells[..., 1]]
-
-
-def same_colour_loss(model: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-    """Cross-entropy at the two coloured cells; the answer is the sum of their log-probabilities."""
-    images, cells, same, _ = batch
-    log_p = F.log_softmax(at_cells(model(images), cells), dim=-1)
-    loss = F.nll_loss(log_p.flatten(0, 1), same.repeat_interleave(2))
-    accuracy = (log_p.sum(dim=1).argmax(dim=-1) == same).to(loss.dtype).mean()
-    return loss, {"accuracy": 100 * accuracy}
-
-
-@torch.no_grad()
-def same_colour_accuracy(model: nn.Module, batch: Batch) -> dict[str, float]:
-    """Return the accuracy in percent, over all and by Chebyshev distance of the cells."""
-    images, cells, same, distance = batch
-    device = next(model.parameters()).device
-    model.eval()
-    answers = []
-    for part, where in zip(images.split(512), cells.split(512), strict=True):
-        log_p = F.log_softmax(at_cells(model(part.to(device)), where.to(device)), dim=-1)
-        answers.append(log_p.sum(dim=1).argmax(dim=-1).cpu())
-    right = (torch.cat(answers) == same).double() * 100
-    scores = {"accuracy (%)": right.mean().item()}
-    for name, (low, high) in DISTANCES.items():
-        scores[f"accuracy at distance {name} (%)"] = right[(distance >= low) & (distance <= high)].mean().item()
-    return scores
-
-
-def same_colour_under(model: nn.Module, *, cells: int, noise: float, n: int = 250) -> float:
-    """Return the accuracy in percent on new boards of another size or noise."""
-    puzzle = puzzles.same_colour(n, cells=cells, noise=noise, generator=generator(cells, round(1000 * noise)))
-    return same_colour_accuracy(model, (puzzle.images, puzzle.cells, puzzle.same, puzzle.distance))["accuracy (%)"]
-
-
-def measure_same_colour(job: Job) -> Outcome:
-    """Train one flat network on fresh puzzles and test it."""
-    preset: SameColour = job.preset
-    with seeded(job.seed):
-        network = flat_network(job.variant)
-    fabric = start(preset.recipe.precision, job.device)
-    stream = Fresh(partial(draw_same_colour, cells=preset.cells))
-    run = fit(
-        network, stream, same_colour_loss, preset.recipe,
-        seed=job.seed, fabric=fabric, hook=job.hook, checkpoint=job.checkpoint,
-    )  # fmt: skip
-    test = draw_same_colour(preset.test, generator(job.seed, 1_000_000), cells=preset.cells)
-    cost = multiply_adds(flat_network(job.variant).blocks, 1, preset.cells, preset.cells, 32) / 1e6
-    metrics = same_colour_accuracy(run.model, test) | {"multiply-adds (M)": cost}
-    return Outcome(metrics, run.history, network=run.model)
-
-
-def _beats(method: str, rival: str, table: int = 9, **fields: object) -> Claim:
-    return Claim(method=method, rival=rival, source=f"section 4.4, table {table}", **fields)  # type: ignore[arg-type]
-
-
-SAME_COLOUR = Experiment(
-    name="cswin/same-colour",
-    question="Do two cells of a noisy image have the same colour? Which attention finds out, and over which distance?",
-    variants=MECHANISMS,
-    measure=measure_same_colour,
-    presets={
-        "quick": SameColour(
-            recipe=Recipe(steps=450, batch=32, learning_rate=3e-3, warmup=30),
-            variants=("cswin", "shifted window"),
-            test=2048,
-        ),
-        "long": SameColour(recipe=Recipe(steps=500, batch=64, learning_rate=3e-3, warmup=50)),
-        "gpu": SameColour(recipe=Recipe(steps=2000, batch=256, learning_rate=3e-3, warmup=200), test=16384),
-    },
-    defined_by=(
-        flat_network,
-        RegionAttention,
-        multiply_adds,
-        draw_same_colour,
-        same_colour_loss,
-        same_colour_accuracy,
-        puzzles.same_colour,
-    ),
-    versions={"puzzles": puzzles.VERSION},
-    claims=(
-        _beats(
-            "cswin",
-            "shifted window",
-            name="far-pairs",
-            statement="At equal cost, cross-shaped blocks relate cells 6 to 7 apart better than shifted windows",
-            metric="accuracy at distance 6-7 (%)",
-            margin=20.0,
-        ),
-        _beats(
-            "cswin",
-            "shifted window",
-            name="all-pairs",
-            statement="At equal cost, cross-shaped blocks answer more of all pairs than shifted windows",
-            metric="accuracy (%)",
-            margin=5.0,
-        ),
-        _beats(
-            "cswin",
-            "axial",
-            table=8,
-            name="parallel",
-            statement="Both stripe directions in each block (parallel) beat one direction a block in turn (axial)",
-            metric="accuracy (%)",
-            margin=0.1,
-            remark="Two axial blocks reach everything as well, and both networks answer all pairs: the task has no"
-            " room for a difference. The paper reports +0.3 points on ImageNet and +1.6 box AP on COCO (table 8).",
         ),
     ),
 )
@@ -337,4 +193,6 @@ WEIGHTS = (
     ),
 )
 
-EXPERIMENTS = (REACH, SAME_COLOUR, EUROSAT)
+EXPERIMENTS = (
+    REACH, SAME_COLOUR, DIRECTION_POSITIONS, COLOUR_POSITIONS, SEGMENTATION, DETECTION, EUROSAT
+)  # fmt: skip

@@ -9,7 +9,7 @@ import math
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer
 from torch import Tensor, nn
 from torchvision.ops import FeaturePyramidNetwork
 
@@ -53,7 +53,7 @@ class SegmentationFPN(nn.Module):
         return _resize(self.classify(total), x.shape[-2:])
 
 
-def segmentation_loss(logits: Float[Tensor, "b k h w"], masks: Int[Tensor, "b h w"]) -> Float[Tensor, ""]:
+def segmentation_loss(logits: Float[Tensor, "b k h w"], masks: Integer[Tensor, "b h w"]) -> Float[Tensor, ""]:
     """Cross-entropy of each pixel; those of class `IGNORE` are left out.
 
     Raises:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer
 from torch import Tensor
 from torchvision.ops import box_iou
 
 __all__ = ["average_precision", "mean_iou"]
 
 
-def mean_iou(found: Int[Tensor, "n h w"], truth: Int[Tensor, "n h w"], classes: int, *, ignore: int = 255) -> float:
+def mean_iou(
+    found: Integer[Tensor, "n h w"], truth: Integer[Tensor, "n h w"], classes: int, *, ignore: int = 255
+) -> float:
     """Mean over classes of intersection over union, over all pixels together; classes that occur nowhere are left out.
 
     Args:
