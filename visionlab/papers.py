@@ -66,6 +66,7 @@ PAPERS = (
             "cswin/segmentation",
             "cswin/detection",
             "cswin/eurosat",
+            "cswin/finetune",
         ),
         models=(
             "cswin_tiny_224",

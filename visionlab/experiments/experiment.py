@@ -73,6 +73,7 @@ class Experiment:
         claims: what it can decide.
         defined_by: functions and classes whose code decides the numbers, beside ``measure``.
         data: data it can run on, the default first.
+        folders: whether it can run on a folder of pictures as well.
         versions: of the data, by name.
         seeds: of the recorded run.
     """
@@ -85,6 +86,7 @@ class Experiment:
     claims: tuple[Claim, ...] = ()
     defined_by: tuple[Any, ...] = ()
     data: tuple[str, ...] = ("none",)
+    folders: bool = False
     versions: Mapping[str, int] = field(default_factory=dict)
     seeds: tuple[int, ...] = RECORDED_SEEDS
 
@@ -149,8 +151,9 @@ class Experiment:
         data = data or self.data[0]
         if unknown := [v for v in chosen if v not in self.variants]:
             raise ValueError(f"variants: {self.name} has {', '.join(self.variants)}, got {', '.join(unknown)}")
-        if data not in self.data:
-            raise ValueError(f"data: {self.name} runs on {', '.join(self.data)}, got {data!r}")
+        if data not in self.data and not (self.folders and Path(data).is_dir()):
+            known = ", ".join(self.data) + (", or a folder" if self.folders else "")
+            raise ValueError(f"data: {self.name} runs on {known}, got {data!r}")
         if not seeds:
             raise ValueError("seeds: expected at least one")
         result = Result(self.name, preset, data, self.hash(preset), environment=environment(device))
@@ -170,7 +173,7 @@ class Experiment:
         part = Result(self.name, result.preset, job.data, result.hash, environment=result.environment)
         key = f"{job.variant}/{job.seed}"
         # Quoted and not simplified: two variants must never share a file.
-        name = f"{result.hash}-{job.data}-{quote(job.variant, safe='')}-{job.seed}.json"
+        name = f"{result.hash}-{quote(job.data, safe='')}-{quote(job.variant, safe='')}-{job.seed}.json"
         file = folder / name if folder else None
         done = file is not None and file.exists()
         if not done or networks:
