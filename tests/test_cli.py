@@ -97,6 +97,9 @@ def test_weights_and_data_are_listed(capsys: pytest.CaptureFixture[str]) -> None
         (["data", "make", "shapes", "--split", "all"], "split: expected one of train, val, test; got 'all'"),
         (["data", "make", "shapes", "--style", "oil"], "style: expected one of clean"),
         (["data", "make", "shapes", "--knob", "n=3"], "knob: shapes has classes, distractors"),
+        (["data", "make", "shapes", "--form", "table"], "form: expected with `make` and --out alone"),
+        (["data", "show", "shapes", "--form", "table"], "form: expected with `make` and --out alone"),
+        (["data", "make", "same", "--knob", "distance=a,b"], "distance: expected numbers, like"),
         (["data", "make", "shapes", "--knob", "distractors"], "distractors: expected a whole number; got ''"),
         (["data", "make", "shapes", "--knob", "distractors=two"], "distractors: expected a whole number; got 'two'"),
         (["data", "make", "shapes", "--out", "new", "--form", "coco"], "form: a set of 'shapes' is written as"),
@@ -164,7 +167,7 @@ def test_data_show_says_what_a_task_asks_and_draws_it(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     words = say(capsys, "data", "show", "captions", "--size", "24", "--knob", "synonyms=true", "detail=1")
-    assert "captions: What is to be seen?" in words
+    assert "captions: What does the picture show, in a sentence?" in words
     assert "objects=3, detail=1, synonyms=True" in words
     assert "classes  none" in words
     with Image.open("captions.png") as picture:
