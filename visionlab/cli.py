@@ -180,14 +180,16 @@ def data_world(
     knobs = {name: _value(text) for name, _, text in (word.partition("=") for word in knob)}
     if task in TASKS and not set(knobs) <= set(TASKS[task].knobs):
         raise ValueError(f"knob: {task} has {', '.join(TASKS[task].knobs)}; got {', '.join(knobs)}")
+    if form is not None and (action == "show" or out is None):
+        raise ValueError("form: expected with `make` and --out alone, which says where the files go")
     if action == "make" and out is not None:
         out, form = check(task, out, form)
     found = dataset(task, split, n if action == "make" else 24, size=size, style=style, seed=seed, **knobs)
     if action == "show":
         _show_task(found, TASKS[task].question, out or Path(f"{task}.png"))
-        return
-    print(f"{task}, {split}: {n} images, kept in {cache_root()} (change it with VISIONLAB_CACHE)")
-    if out is not None:
+    else:
+        print(f"{task}, {split}: {n} images, kept in {cache_root()} (change it with VISIONLAB_CACHE)")
+    if action == "make" and out is not None:
         export(found, out, form, hook=_bar("writing", unit="image"))
         print(f"written to {out} as {form}")
 
@@ -323,13 +325,7 @@ def _learners_copy(labs: Path) -> Path:
 
 
 COMMANDS: dict[str, Callable[..., Any]] = {
-    "list": list_,
-    "run": run,
-    "show": show,
-    "weights": weights,
-    "data": data,
-    "lab": lab,
-    "app": app,
+    command.__name__.rstrip("_"): command for command in (list_, run, show, weights, data, lab, app)
 }
 
 

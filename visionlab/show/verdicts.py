@@ -20,7 +20,7 @@ def checklist(claims: Sequence[Claim]) -> Table:
         for i, claim in enumerate(claims, start=1)
     ]
     return Table(
-        rows, ["claim", "where the paper says so", "it is shown if", "metric"], "What this lab puts to the test"
+        rows, ["claim", "source", "it is shown if (interval above 0)", "metric"], "What this lab puts to the test"
     )
 
 

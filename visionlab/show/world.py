@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
+
 from visionlab.show.figure import Figure, figure
 
-__all__ = ["gallery", "samples"]
+__all__ = ["framed", "gallery", "samples"]
 
 Named = tuple[str, Any]  # a name and an image (3, H, W) in [0, 1]
 
@@ -50,3 +52,13 @@ def samples(images: Any, words: Sequence[str], alt: str, columns: int = 8) -> Fi
         axis.imshow(image.permute(1, 2, 0).clamp(0, 1).numpy())
         axis.set_title(text, fontsize=9, fontweight="normal", loc="center", pad=3)
     return figure(fig, alt)
+
+
+def framed(image: Any, boxes: Sequence[Sequence[int]]) -> Any:
+    """Draw boxes (left, top, right, bottom; right and bottom outside) into an image (3, H, W), one white pixel wide."""
+    frame = torch.zeros(image.shape[1:], dtype=torch.bool)
+    for left, top, right, bottom in boxes:
+        if right > left and bottom > top:
+            frame[[top, bottom - 1], left:right] = True
+            frame[top:bottom, [left, right - 1]] = True
+    return torch.where(frame, 1.0, image)

@@ -52,7 +52,7 @@ def _draw(axis: Any, found: WorldSet, i: int, wide: bool) -> str:
     image, target = found.images[i].transpose(1, 2, 0) / 255, found.targets[i]
     axis.imshow(np.concatenate([image, _as_colours(found, target)], axis=1) if wide else image)
     if wide:
-        labels = np.unique(target)[1:] if found.classes else ()
+        labels = np.unique(target[target > 0]) if found.classes else ()
         return ", ".join(found.classes[label] for label in labels)
     if found.targets.dtype.kind == "S":
         return str(target.decode())

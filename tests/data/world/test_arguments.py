@@ -121,3 +121,40 @@ def in_oklab(rgb: torch.Tensor) -> np.ndarray:
         ]
     )
     return np.asarray(np.cbrt(rgb.double().numpy() @ to_xyz.T @ to_cones.T) @ to_lab.T)
+
+
+@pytest.mark.parametrize(
+    ("factors", "words"),
+    [
+        ({"shapes": 3}, "shapes: expected some of sphere, .*; got 3"),
+        ({"elevation": ("a", "b")}, "elevation: expected 5 <= low <= high <= 89; got"),
+        ({"elevation": (None, 20.0)}, "elevation: expected"),
+        ({"stacking": None}, "stacking: expected 0 to 1; got None"),
+        ({"gap": "x"}, "gap: expected 0 to 10; got 'x'"),
+        ({"objects": True}, "objects: expected 1 <= fewest"),
+        ({"objects": None}, "objects: expected 1 <= fewest"),
+    ],
+)
+def test_what_is_no_number_or_name_is_refused_in_words(factors: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        scenes(0, 2, **factors)
+
+
+@pytest.mark.parametrize(
+    "which", [1.5, None, [0, 1], np.arange(2), torch.tensor(3), torch.zeros(2, 2).long(), torch.ones(3).bool(), True]
+)
+def test_scenes_are_chosen_by_numbers_alone(which: Any) -> None:
+    with pytest.raises(ValueError, match="which: expected at least one scene, by whole numbers from 0 on; got"):
+        scenes(0, which)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    plain, numpy = scenes(3, 2, objects=3), scenes(np.int64(3), np.int32(2), objects=np.int64(3))  # type: ignore[arg-type]
+    assert torch.equal(plain.objects.position, numpy.objects.position)
+    assert torch.equal(world.render(plain, 16).image, world.render(plain, np.int64(16)).image)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("size", [64.0, "64", (32.5, 32), (64,), (64, 64, 3), None])
+def test_a_size_of_another_kind_is_named(size: Any) -> None:
+    with pytest.raises(ValueError, match="size: expected sides of 16 to 512 pixels, got"):
+        world.render(scenes(0, 1), size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import time
 from itertools import pairwise
 from multiprocessing.context import ForkServerContext
@@ -165,7 +166,7 @@ def test_knobs_and_sizes_may_come_as_numpy_gives_them(tmp_path: Path) -> None:
         seed=np.int64(3), root=tmp_path,
     )  # fmt: skip
     dataset("same", n=2, size=16, distance=[0, 9], root=tmp_path)
-    dataset("same", n=2, size=16, distance=(0, 9), root=tmp_path)
+    dataset("same", n=2, size=16, distance=(np.float32(0), np.float32(9)), root=str(tmp_path))
     assert len(folders(tmp_path)) == 2
 
 
@@ -229,6 +230,17 @@ def test_a_loader_makes_batches(workers: int, cache: Path) -> None:
     assert all(isinstance(text, str) for text in texts)
 
 
+def test_a_pickled_set_is_small_and_reads_the_same_files(cache: Path) -> None:
+    found = dataset("attributes", n=200, size=32, root=cache)
+    packed = pickle.dumps(found)
+    assert len(packed) < 4000 < found.images.nbytes
+    again = pickle.loads(packed)
+    assert isinstance(again.images, np.memmap) and not again.images.flags.writeable
+    np.testing.assert_array_equal(again.images, found.images)
+    np.testing.assert_array_equal(again.targets, found.targets)
+    assert again.knobs == found.knobs and again.classes == found.classes
+
+
 def test_a_set_says_what_it_is_without_its_pixels(cache: Path) -> None:
     words = repr(dataset(**SMALL, root=cache))
     assert words.startswith("WorldSet(task='attributes', split='train', style='clean', seed=0")
@@ -270,6 +282,14 @@ def test_a_set_says_what_it_is_without_its_pixels(cache: Path) -> None:
         ({"classes": 3}, "classes: expected words, or None; got 3"),
         ({"task": "majority", "objects": 4}, "objects: expected 3, 5 or 7"),
         ({"task": "same", "distance": 3.0}, "distance: expected values in brackets, like .*; got 3.0"),
+        ({"task": "same", "distance": ("a", "b")}, "distance: expected numbers, like .*; got"),
+        ({"task": "same", "distance": (0.0, float("inf"))}, "distance: expected numbers"),
+        ({"task": "same", "distance": (None, 9.0)}, "distance: expected numbers"),
+        ({"task": "attributes", "of": (["size"],)}, "of: expected some of shape"),
+        ({"classes": (b"cube", "egg")}, "classes: expected words, or None; got .b'cube'"),
+        ({"n": True}, "n: expected a whole number from 1 to .*; got True"),
+        ({"task": ["shapes"]}, "task: expected one of shapes"),
+        ({"style": ["clean"]}, "style: expected one of clean"),
         ({"task": "captions", "synonyms": "no"}, "synonyms: expected True or False; got 'no'"),
         ({"task": "restoration", "kind": "fog"}, "kind: expected one of noise, .*; got 'fog'"),
         ({"task": "restoration", "kind": 3}, "kind: expected a word; got 3"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,15 @@ class WorldSet(Dataset[tuple[Any, ...]]):
     def __len__(self) -> int:
         return len(self.images)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the names of the files, not what is in them: a process that loads data maps them anew."""
+        files = [getattr(array, "filename", None) or np.asarray(array) for array in (self.images, self.targets)]
+        said = {field.name: getattr(self, field.name) for field in fields(self)}
+        return _opened, (said | {"images": files[0], "targets": files[1]},)
+
     def __getitem__(self, index: int) -> tuple[Float[Tensor, "3 h w"], Tensor | str]:
+        if not isinstance(index, (int, np.integer)):
+            raise TypeError(f"index: expected a whole number; got {index!r}")
         if not -len(self) <= index < len(self):
             raise IndexError(f"index: expected less than {len(self)}; got {index}")
         image = torch.from_numpy(np.array(self.images[index])).float() / 255
@@ -76,17 +84,24 @@ class WorldSet(Dataset[tuple[Any, ...]]):
 
     def tensors(self) -> tuple[Float[Tensor, "n 3 h w"], Tensor | list[str]]:
         """All images in [0, 1] and all answers, in memory."""
-        images = torch.from_numpy(np.array(self.images)).float() / 255
+        images = torch.from_numpy(np.array(self.images)).float().div_(255)
         if self.targets.dtype.kind == "S":
             return images, [text.decode() for text in self.targets]
         answers = torch.from_numpy(np.array(self.targets))
-        return images, answers.float() / 255 if TASKS[self.task].degrade else answers
+        return images, answers.float().div_(255) if TASKS[self.task].degrade else answers
 
     def _answer(self, target: Any) -> Tensor | str:
         if self.targets.dtype.kind == "S":
             return str(target.decode())
         answer = torch.from_numpy(np.array(target))
         return answer.float() / 255 if TASKS[self.task].degrade else answer
+
+
+def _opened(said: dict[str, Any]) -> WorldSet:
+    for name in ("images", "targets"):
+        if not isinstance(said[name], np.ndarray):
+            said[name] = np.lib.format.open_memmap(said[name], mode="r")
+    return WorldSet(**said)
 
 
 def dataset(
@@ -98,7 +113,7 @@ def dataset(
     style: str = "clean",
     seed: int = 0,
     quality: Quality = "fast",
-    root: Path | None = None,
+    root: str | Path | None = None,
     hook: Callable[[int, int], None] | None = None,
     device: torch.device | str = "cpu",
     **knobs: Any,
@@ -125,9 +140,9 @@ def dataset(
     """
     from visionlab.data.world import VERSION
 
-    if task not in TASKS:
+    if task not in tuple(TASKS):
         raise ValueError(f"task: expected one of {', '.join(TASKS)}; got {task!r}")
-    if style not in STYLES:
+    if style not in tuple(STYLES):
         raise ValueError(f"style: expected one of {', '.join(STYLES)}; got {style!r}")
     n, seed = _whole("n", n, 1, AGAIN), _whole("seed", seed, -(2**63), 2**63 - 1)
     split_numbers(split, range(n))
@@ -153,7 +168,15 @@ def dataset(
 
     parameters |= {"knobs": settings, "version": VERSION}
     chunk = max(1, min(256, CHUNK // (side[0] * side[1])))
-    arrays = make(parameters, columns, n, fill, root=root, chunk=chunk, hook=hook or _bar(f"making {task}, {split}"))
+    arrays = make(
+        parameters,
+        columns,
+        n,
+        fill,
+        root=Path(root) if root else None,
+        chunk=chunk,
+        hook=hook or _bar(f"making {task}, {split}"),
+    )
     return WorldSet(task, split, style, seed, settings, arrays["images"], arrays["targets"], chosen.classes(settings))
 
 
@@ -170,7 +193,7 @@ def _bar(what: str) -> Callable[[int, int], None]:
 
 
 def _whole(argument: str, value: object, low: int, high: int) -> int:
-    if not isinstance(value, (int, np.integer)) or not low <= value <= high:
+    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or not low <= value <= high:
         raise ValueError(f"{argument}: expected a whole number from {low} to {high}; got {value!r}")
     return int(value)
 

@@ -96,7 +96,7 @@ def alone(size: int = 96, seed: int = 3, **factors: Any) -> Tensor:
     close: dict[str, Any] = {
         "colours": "red",
         "shapes": "sphere",
-        "spread": 1.05,
+        "spread": 1.3,
         "lying": 0.0,
         "elevation": (26.0, 26.0),
     }

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+import numpy as np
+
 from visionlab.data.world.vocabulary import (
     BACKGROUNDS,
     COLOURS,
@@ -71,27 +73,37 @@ class Factors:
     spread: float = 2.7
 
     def __post_init__(self) -> None:
-        whole = isinstance(self.objects, int) or (_is_pair(self.objects) and {*map(type, self.objects)} == {int})
-        if not (whole and 1 <= self.counts[0] <= self.counts[1] <= MAX_OBJECTS):
+        given: Any = self.objects if _is_pair(self.objects) else (self.objects,)
+        if not (all(map(_is_whole, given)) and 1 <= self.counts[0] <= self.counts[1] <= MAX_OBJECTS):
             raise ValueError(f"objects: expected 1 <= fewest <= most <= {MAX_OBJECTS}; got {self.objects}")
         for name in VOCABULARIES:
             self.options(name)
         for name, (lowest, highest) in RANGES.items():
             given = getattr(self, name)
-            if not (_is_pair(given) and lowest <= given[0] <= given[1] <= highest):
-                raise ValueError(f"{name}: expected {lowest:g} <= low <= high <= {highest:g}; got {given}")
+            if not (_is_pair(given) and all(map(_is_number, given)) and lowest <= given[0] <= given[1] <= highest):
+                raise ValueError(f"{name}: expected {lowest:g} <= low <= high <= {highest:g}; got {given!r}")
         for name, (lowest, highest) in NUMBERS.items():
-            if not lowest <= getattr(self, name) <= highest:
-                raise ValueError(f"{name}: expected {lowest:g} to {highest:g}; got {getattr(self, name)}")
+            given = getattr(self, name)
+            if not (_is_number(given) and lowest <= given <= highest):
+                raise ValueError(f"{name}: expected {lowest:g} to {highest:g}; got {given!r}")
 
     @property
     def counts(self) -> tuple[int, int]:
         """The fewest and the most objects."""
-        return (self.objects, self.objects) if isinstance(self.objects, int) else self.objects
+        least, most = self.objects if isinstance(self.objects, (tuple, list)) else (self.objects, self.objects)
+        return int(least), int(most)
 
     def options(self, name: str) -> tuple[int, ...]:
         """Places in the vocabulary of the names that a factor is drawn from."""
         return numbers(name, getattr(self, name), VOCABULARIES[name])
+
+
+def _is_whole(given: object) -> bool:
+    return isinstance(given, (int, np.integer)) and not isinstance(given, bool)
+
+
+def _is_number(given: object) -> bool:
+    return isinstance(given, (int, float, np.number)) and not isinstance(given, bool)
 
 
 def _is_pair(given: object) -> bool:

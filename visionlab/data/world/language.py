@@ -104,8 +104,11 @@ def describe(
     """
     if detail not in (1, 2, 3):
         raise ValueError(f"detail: expected 1, 2 or 3; got {detail}")
-    if not 0 <= noise <= 1:
-        raise ValueError(f"noise: expected a probability; got {noise}")
+    if not isinstance(noise, (int, float)) or not 0 <= noise <= 1:
+        raise ValueError(f"noise: expected a probability; got {noise!r}")
+    slots = scenes.objects.shape.shape[1]
+    if about is not None and not 0 <= about < slots:
+        raise ValueError(f"about: expected a slot from 0 to {slots - 1}; got {about}")
     found = labels or render(scenes, size)
     related = relations(scenes, found)
     said = _Said(detail, synonyms, noise, about, frozenset(never))

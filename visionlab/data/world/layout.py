@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -43,9 +44,9 @@ def scenes(
         ValueError: an argument is unknown or out of its range; it is named.
     """
     drawn = factors_of(factors)
-    if not isinstance(seed, int) or not -(2**63) <= seed < 2**63:
+    if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool) or not -(2**63) <= seed < 2**63:
         raise ValueError(f"seed: expected a whole number of 64 bits; got {seed}")
-    key = counter.keys(seed, _check_numbers(which, device))
+    key = counter.keys(int(seed), _check_numbers(which, device))
     least, most = drawn.counts
     wanted = counter.choose(key, "count", tuple(range(least, most + 1)))
     things = _draw_objects(key, drawn)
@@ -194,9 +195,10 @@ def _draw_surroundings(key: Int[Tensor, " n"], azimuth: Float[Tensor, " n"], fac
 
 
 def _check_numbers(which: int | range | Tensor, device: torch.device | str) -> Int[Tensor, " n"]:
-    chosen = range(which) if isinstance(which, int) else which
+    chosen: Any = range(int(which)) if isinstance(which, (int, np.integer)) and not isinstance(which, bool) else which
     if isinstance(chosen, range):
         chosen = chosen.start + chosen.step * torch.arange(len(chosen))
-    if len(chosen) == 0 or chosen.is_floating_point() or int(chosen.min()) < 0:
+    whole = isinstance(chosen, Tensor) and chosen.dtype in (torch.int64, torch.int32, torch.int16, torch.uint8)
+    if not whole or chosen.ndim != 1 or len(chosen) == 0 or int(chosen.min()) < 0:
         raise ValueError(f"which: expected at least one scene, by whole numbers from 0 on; got {which}")
     return chosen.to(device, torch.int64)

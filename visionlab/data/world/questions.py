@@ -100,7 +100,7 @@ ATTRIBUTES = {"shape": SHAPE_NAMES, "colour": tuple(COLOURS), "material": MATERI
 def attributes_of(knobs: Knobs) -> tuple[str, ...]:
     """The attributes that are asked for, in the order in which a class names them."""
     asked = (knobs["of"],) if isinstance(knobs["of"], str) else tuple(knobs["of"] or ())
-    if not asked or not set(asked) <= set(ATTRIBUTES) or len(set(asked)) < len(asked):
+    if not asked or any(name not in tuple(ATTRIBUTES) or asked.count(name) > 1 for name in asked):
         raise ValueError(f"of: expected some of {', '.join(ATTRIBUTES)}, each once; got {knobs['of']}")
     return asked
 

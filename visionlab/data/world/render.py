@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -92,10 +93,12 @@ def render(
     """
     if len(scenes) == 0:
         raise ValueError("scenes: expected at least one; got none")
-    height, width = (size, size) if isinstance(size, int) else size
-    if not (16 <= height <= 512 and 16 <= width <= 512):
-        raise ValueError(f"size: expected sides of 16 to 512 pixels, got {height} x {width}")
-    if style not in STYLES:
+    sides = size if isinstance(size, (tuple, list)) else (size, size)
+    whole = all(isinstance(side, (int, np.integer)) and 16 <= side <= 512 for side in sides)
+    if len(sides) != 2 or not whole:
+        raise ValueError(f"size: expected sides of 16 to 512 pixels, got {size!r}")
+    height, width = map(int, sides)
+    if style not in tuple(STYLES):
         raise ValueError(f"style: expected one of {', '.join(STYLES)}; got {style!r}")
     if quality not in ("fast", "full"):
         raise ValueError(f"quality: expected 'fast' or 'full'; got {quality!r}")

@@ -6,6 +6,7 @@ reads the answer off the scene and its labels. Knobs that spoil labels or colour
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -103,11 +104,32 @@ def knobs_of(task: Task, given: Knobs) -> dict[str, Any]:
 
 def _plain(name: str, value: Any, default: Any) -> Any:
     """A knob as JSON can write it, of the kind of its default."""
-    plain = value.item() if isinstance(value, np.generic) else value
+    plain: Any = _bare(value)
     said, kinds = _kind(default)
-    if not isinstance(plain, kinds) or (isinstance(plain, bool) and bool not in kinds):
+    if type(plain) not in kinds or not _is_json(plain):
         raise ValueError(f"{name}: expected {said}; got {value!r}")
-    return plain
+    numbers = default if isinstance(default, tuple) and default and isinstance(default[0], float) else ()
+    if numbers and not all(_is_number(x) for x in plain):
+        raise ValueError(f"{name}: expected numbers, like {default}; got {value!r}")
+    # 1 and 1.0 are one set in the cache.
+    return float(plain) if isinstance(default, float) else tuple(float(x) for x in plain) if numbers else plain
+
+
+def _bare(value: Any) -> Any:
+    """Without numpy's types, and lists as tuples."""
+    if isinstance(value, (tuple, list)):
+        return tuple(_bare(each) for each in value)
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _is_json(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return all(map(_is_json, value))
+    return value is None or isinstance(value, (str, int, float))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _kind(default: Any) -> tuple[str, tuple[type, ...]]:
@@ -155,7 +177,7 @@ TASKS: dict[str, Task] = {
         ),
         Task(
             "attributes",
-            "Of what size and colour (or what the knob `of` says) is the only object?",
+            "What size and colour (or what the knob `of` says) is the single object?",
             {"of": ("size", "colour"), "spread": 1.2},
             lambda knobs, training: {"objects": 1, "spread": knobs["spread"]},
             attributes_target,
@@ -205,7 +227,7 @@ TASKS: dict[str, Task] = {
         ),
         Task(
             "segmentation",
-            "Of which shape is each pixel? 0 is background.",
+            "Which shape does each pixel belong to? 0 is background.",
             {"objects": 5, "sizes": None},
             objects_factors,
             lambda scenes, labels, knobs, training: labels.semantic.to(torch.uint8),
@@ -231,7 +253,7 @@ TASKS: dict[str, Task] = {
         ),
         Task(
             "captions",
-            "What is to be seen?",
+            "What does the picture show, in a sentence?",
             {"objects": 3, "detail": 2, "synonyms": False, "noise": 0.0, "held_out": ()},
             caption_factors,
             caption_target,

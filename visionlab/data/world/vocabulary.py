@@ -67,6 +67,8 @@ def numbers(argument: str, names: Sequence[str] | None, vocabulary: Sequence[str
         return tuple(range(len(vocabulary)))
     if isinstance(names, str):
         names = (names,)
+    if not isinstance(names, (tuple, list)):
+        raise ValueError(f"{argument}: expected some of {', '.join(vocabulary)}; got {names!r}")
     unknown = [name for name in names if name not in vocabulary]
     if unknown or not names:
         got = ", ".join(map(str, unknown)) or "none"
