@@ -95,4 +95,5 @@ def plain(network: nn.Module) -> nn.Module:
     for module in network.modules():
         if isinstance(module, StripeAttention):
             module.__class__ = PlainStripes
+            module.attend.fused_attn = False  # both branches, one by one
     return network

@@ -23,6 +23,7 @@ from visionlab.backbones.cswin_attention import (
 from visionlab.backbones.cswin_positions import convolve_within
 from visionlab.backbones.cswin_variants import RegionAttention, stripe_regions
 from visionlab.measure.cost import multiply_adds
+from visionlab.watch import watch
 
 
 def attention(dim: int = 8, heads: int = 4, sw: int = 2, whole: bool = False) -> CrossShapedWindowAttention:
@@ -205,3 +206,37 @@ def test_window_sizes_follow_the_orientation() -> None:
     assert window_size("vertical", 3, (6, 9)) == (6, 3)
     assert window_size("horizontal", 3, (6, 9)) == (3, 9)
     assert window_size("whole", 3, (6, 9)) == (6, 9)
+
+
+@pytest.mark.parametrize(("side", "sw"), [(8, 1), (8, 2), (6, 3), (4, 4), (1, 1)])
+def test_both_branches_at_once_give_what_they_give_one_by_one(side: int, sw: int) -> None:
+    together, apart = attention(sw=sw), attention(sw=sw)
+    for branch in apart.branches:
+        branch.attend.fused_attn = False
+    x = a_map(2, side, side, 8)
+    found, expected = together(x), apart(x)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    with torch.no_grad():
+        torch.testing.assert_close(together(x), expected, rtol=1e-12, atol=1e-12)
+    for out in (found, expected):
+        out.square().sum().backward()
+    for (name, one), other in zip(together.named_parameters(), apart.parameters(), strict=True):
+        assert one.grad is not None and other.grad is not None
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-10, atol=1e-12, msg=name)
+    assert multiply_adds(together, x) == multiply_adds(apart, x)
+
+
+def test_branches_are_computed_one_by_one_where_they_are_watched_or_the_map_is_not_square() -> None:
+    module = attention()
+    calls: list[str] = []
+    for name, branch in module.named_modules():
+        if isinstance(branch, StripeAttention):
+            branch.register_forward_hook(lambda *_, name=name: calls.append(name))
+    module(a_map(1, 8, 8, 8))
+    assert not calls
+    with watch(module, "branches.*.attend.softmax") as seen:
+        module(a_map(1, 8, 8, 8))
+    assert len(seen) == len(calls) == 2
+    module(a_map(1, 8, 6, 8))
+    module(a_map(1, 7, 7, 8))
+    assert len(calls) == 6

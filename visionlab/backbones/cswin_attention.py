@@ -5,7 +5,7 @@ Maps are channels-last, (B, H, W, C), so that a horizontal stripe is a view of t
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -136,6 +136,10 @@ class CrossShapedWindowAttention(nn.Module):
     """Half of the heads attend along vertical stripes, the other half along horizontal ones, in parallel (eq. 2).
 
     With ``whole=True`` (the last stage) all heads attend over the whole map instead.
+
+    On a square map that the stripe width divides, horizontal stripes are vertical stripes of the transposed map; both
+    branches are then computed as one, which saves half of the calls. It is the same sum; `visionlab.watch`, which looks
+    into the branches, has them computed one by one.
     """
 
     def __init__(self, dim: int, *, heads: int, stripe_width: int, qkv_bias: bool = True, whole: bool = False) -> None:
@@ -153,7 +157,40 @@ class CrossShapedWindowAttention(nn.Module):
 
     def forward(self, x: Float[Tensor, "b h w c"]) -> Float[Tensor, "b h w c"]:
         """Mix the tokens of a map along the cross through each of them."""
-        qkv = rearrange(
-            self.qkv(x), "b h w (three branch c) -> branch b h w three c", three=3, branch=len(self.branches)
-        )
-        return self.proj(torch.cat([branch(part) for branch, part in zip(self.branches, qkv, strict=True)], dim=-1))
+        b, h, w, _ = x.shape
+        qkv = self.qkv(x).view(b, h, w, 3, len(self.branches), x.shape[3] // len(self.branches))
+        branches = cast("list[StripeAttention]", list(self.branches))
+        together = len(branches) == 2 and all(branch.attend.fused_attn for branch in branches)
+        if together and h == w and h % branches[0].stripe_width == 0:
+            return self.proj(attend_crosswise(qkv, *branches))
+        parts = [branch(part) for branch, part in zip(branches, qkv.unbind(4), strict=True)]
+        return self.proj(torch.cat(parts, dim=-1))
+
+
+def attend_crosswise(
+    qkv: Float[Tensor, "b s s three two c"], vertical: StripeAttention, horizontal: StripeAttention
+) -> Float[Tensor, "b s s c2"]:
+    """Attend along both orientations at once on a square map (B, S, S, 3, 2, C/2); returns (B, S, S, C)."""
+    b, side, _, _, _, c = qkv.shape
+    heads, width = vertical.heads, vertical.stripe_width
+    n, d = side // width, c // heads
+    maps = qkv.view(b, side, side, 3, 2, heads, d)
+    # Both with the windows n first, then heads, then the tokens of a window along and across the stripe.
+    down = maps[..., 0, :, :].unflatten(2, (n, width)).permute(4, 0, 2, 5, 1, 3, 6)
+    across = maps[..., 1, :, :].unflatten(1, (n, width)).permute(4, 0, 1, 5, 3, 2, 6)
+    windows = torch.stack([down, across], dim=3)  # 3, B, n, 2, heads, S, width, d
+    q, k, v = windows.view(3, b * n, 2 * heads, side * width, d).unbind(0)
+    z = vertical.attend(q, k, v).view(b, n, 2, heads, side, width, d)
+    # The convolution runs faster over channels that lie together, its gradient over channels that lie apart.
+    layout = torch.contiguous_format if torch.is_grad_enabled() else torch.channels_last
+    values = (
+        v.view(b * n, 2 * heads, side, width, d).permute(0, 1, 4, 2, 3).flatten(1, 2).contiguous(memory_format=layout)
+    )
+    kernel = torch.cat([vertical.lepe.weight, horizontal.lepe.weight.transpose(2, 3)])
+    bias = torch.cat([cast(Tensor, vertical.lepe.bias), cast(Tensor, horizontal.lepe.bias)])
+    position = F.conv2d(values, kernel, bias, padding=1, groups=2 * c)
+    z = z + position.unflatten(1, (2, heads, d)).unflatten(0, (b, n)).permute(0, 1, 2, 3, 5, 6, 4)
+    down, across = z.unbind(2)  # B, n, heads, S, width, d
+    down = down.permute(0, 3, 1, 4, 2, 5).unflatten(1, (n, width))
+    across = across.permute(0, 1, 4, 3, 2, 5).unflatten(3, (n, width))
+    return torch.stack([down, across], dim=5).view(b, side, side, 2 * c)
