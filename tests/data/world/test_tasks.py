@@ -217,7 +217,7 @@ def test_depth_is_that_of_the_ground_where_nothing_stands_before_it() -> None:
                 else:
                     assert 0 < depth < expected * (1 + 1e-4)
     assert ground > 1000
-    assert sky > 0 or asked.scenes.camera.elevation.min() > 17
+    assert sky > 100
 
 
 @pytest.mark.parametrize("knobs", [{}, {"detail": 1}, {"detail": 3, "objects": 6}])

@@ -16,6 +16,7 @@ from torch import Tensor
 from visionlab.data.world import surfaces
 from visionlab.data.world.labels import Labels, label
 from visionlab.data.world.planes import plane_hits
+from visionlab.data.world.precision import in_float32
 from visionlab.data.world.scene import Scenes
 from visionlab.data.world.solids import dot
 from visionlab.data.world.styles import STYLES, restyle
@@ -76,6 +77,7 @@ class Render(Labels):
     albedo: Float[Tensor, "n 3 h w"]
 
 
+@in_float32
 def render(
     scenes: Scenes, size: int | tuple[int, int] = 64, *, quality: Quality = "fast", style: str = "clean"
 ) -> Render:
