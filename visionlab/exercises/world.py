@@ -19,7 +19,8 @@ REVEALED: dict[str, tuple[str | float, str]] = {
     "style": (
         "sketch",
         "A sketch has neither colour nor shading: lines alone, and hatching where it is dark. What the network learned"
-        " from clean pictures is mostly not there. Toons and paper cut-outs keep the colours, and infrared pictures the outlines of objects.",
+        " from clean pictures is mostly not there. Toons and paper cut-outs keep the colours,"
+        " and infrared pictures the outlines of objects.",
     ),
 }
 """Answer and explanation of each prediction; kept here, so that the lab's own cell does not give them away."""
