@@ -168,7 +168,12 @@ def test_data_show_says_what_a_task_asks_and_draws_it(
     monkeypatch.chdir(tmp_path)
     words = say(capsys, "data", "show", "captions", "--size", "24", "--knob", "synonyms=true", "detail=1")
     assert "captions: What does the picture show, in a sentence?" in words
-    assert "objects=3, detail=1, synonyms=True" in words
+    assert "  synonyms=True: whether a caption may call things by other words\n" in words
+    assert "  detail=1: how much a caption says, 1 to 3\n" in words
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["data", "show", "captions", "--n", "9"])
+    assert stop.value.code == 2
+    assert "n: expected with `make` alone; show draws 24 images; got 9" in capsys.readouterr().err
     assert "classes  none" in words
     with Image.open("captions.png") as picture:
         assert min(picture.size) > 800

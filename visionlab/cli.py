@@ -186,7 +186,9 @@ def data_world(
         raise ValueError(f"n: expected with `make` alone; show draws 24 images; got {n}")
     if action == "make" and out is not None:
         out, form = check(task, out, form)
-    found = dataset(task, split, (n or 1000) if action == "make" else 24, size=size, style=style, seed=seed, **knobs)
+    found = dataset(
+        task, split, 24 if action == "show" else 1000 if n is None else n, size=size, style=style, seed=seed, **knobs
+    )
     if action == "show":
         _show_task(found, TASKS[task].question, out or Path(f"{task}.png"))
     else:
