@@ -186,9 +186,8 @@ def data_world(
         raise ValueError(f"n: expected with `make` alone; show draws 24 images; got {n}")
     if action == "make" and out is not None:
         out, form = check(task, out, form)
-    found = dataset(
-        task, split, 24 if action == "show" else 1000 if n is None else n, size=size, style=style, seed=seed, **knobs
-    )
+    count = 24 if action == "show" else 1000 if n is None else n
+    found = dataset(task, split, count, size=size, style=style, seed=seed, **knobs)
     if action == "show":
         _show_task(found, TASKS[task].question, out or Path(f"{task}.png"))
     else:
