@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -152,33 +153,27 @@ def dataset(
     chosen = TASKS[task]
     settings = knobs_of(chosen, knobs)
     parameters = {"task": task, "split": split, "size": side, "style": style, "seed": seed, "quality": quality}
-    columns = {"images": Column((3, *side), "uint8"), "targets": chosen.column(side, settings)}
-
-    def fill(which: range) -> dict[str, np.ndarray]:
-        where, labels = draw(
-            chosen, settings, split, which, size=side, style=style, seed=seed, quality=quality, device=device
-        )
-        images = labels.image
-        if chosen.degrade:
-            images = degrade(labels, where.key, settings["kind"], settings["strength"])
-        answers = chosen.target(where, labels, settings, split == "train")
-        return {
-            "images": (images * 255).round().to(torch.uint8).cpu().numpy(),
-            "targets": answers.cpu().numpy() if isinstance(answers, Tensor) else answers,
-        }
-
-    parameters |= {"knobs": settings, "version": VERSION}
-    chunk = max(1, min(256, CHUNK // (side[0] * side[1])))
     arrays = make(
-        parameters,
-        columns,
+        parameters | {"knobs": settings, "version": VERSION},
+        {"images": Column((3, *side), "uint8"), "targets": chosen.column(side, settings)},
         n,
-        fill,
+        partial(_entries, chosen, settings, split, size=side, style=style, seed=seed, quality=quality, device=device),
         root=Path(root) if root else None,
-        chunk=chunk,
+        chunk=max(1, min(256, CHUNK // (side[0] * side[1]))),
         hook=hook or _bar(f"making {task}, {split}"),
     )
     return WorldSet(task, split, style, seed, settings, arrays["images"], arrays["targets"], chosen.classes(settings))
+
+
+def _entries(task: Task, knobs: Mapping[str, Any], split: str, which: range, **how: Any) -> dict[str, np.ndarray]:
+    """Some entries as they are stored; ``how`` they are drawn is for `draw`."""
+    where, labels = draw(task, knobs, split, which, **how)
+    images = degrade(labels, where.key, knobs["kind"], knobs["strength"]) if task.degrade else labels.image
+    answers = task.target(where, labels, knobs, split == "train")
+    return {
+        "images": (images * 255).round().to(torch.uint8).cpu().numpy(),
+        "targets": answers.cpu().numpy() if isinstance(answers, Tensor) else answers,
+    }
 
 
 def _bar(what: str) -> Callable[[int, int], None]:
