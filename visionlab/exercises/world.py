@@ -28,7 +28,8 @@ REVEALED: dict[str, tuple[str | float, str]] = {
 
 def box_of(mask: Tensor) -> tuple[int, int, int, int]:
     """Return left, top, right and bottom of a mask (H, W); right and bottom lie outside; zeros if it is empty."""
-    return tuple(boxes_of(mask[None, None])[0, 0].tolist())
+    boxes, _ = boxes_of(mask[None, None])
+    return tuple(boxes[0, 0].tolist())
 
 
 def _block(height: int, width: int, rows: slice, columns: slice) -> Tensor:
