@@ -168,7 +168,12 @@ def test_data_show_says_what_a_task_asks_and_draws_it(
     monkeypatch.chdir(tmp_path)
     words = say(capsys, "data", "show", "captions", "--size", "24", "--knob", "synonyms=true", "detail=1")
     assert "captions: What does the picture show, in a sentence?" in words
-    assert "objects=3, detail=1, synonyms=True" in words
+    assert "  synonyms=True: whether a caption may call things by other words\n" in words
+    assert "  detail=1: how much a caption says, 1 to 3\n" in words
+    with pytest.raises(SystemExit) as stop:
+        cli.main(["data", "show", "captions", "--n", "9"])
+    assert stop.value.code == 2
+    assert "n: expected with `make` alone; show draws 24 images; got 9" in capsys.readouterr().err
     assert "classes  none" in words
     with Image.open("captions.png") as picture:
         assert min(picture.size) > 800
@@ -180,7 +185,7 @@ def test_data_show_says_what_a_task_asks_and_draws_it(
 def test_an_interrupt_says_that_the_same_command_goes_on_and_it_does(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    command = ["data", "make", "attributes", "--n", "6000", "--size", "24"]
+    command = ["data", "make", "attributes", "--n", "3000", "--size", "24"]
     world = tmp_path / "cache" / "world"
 
     def interrupt() -> None:
@@ -202,9 +207,9 @@ def test_an_interrupt_says_that_the_same_command_goes_on_and_it_does(
     assert "the same command goes on where it was" in capsys.readouterr().err
     (part,) = world.glob("*.part")
     before = json.loads((part / "set.json").read_text())["done"]
-    assert 0 < before < 6000
+    assert 0 < before < 3000
     first = (part / "images.npy").read_bytes()[: 128 + 256 * 3 * 24 * 24]
-    assert "attributes, train: 6000 images" in say(capsys, *command)
+    assert "attributes, train: 3000 images" in say(capsys, *command)
     (folder,) = (path for path in world.iterdir() if path.is_dir())
     assert (folder / "images.npy").read_bytes().startswith(first)
 

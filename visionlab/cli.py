@@ -152,7 +152,7 @@ def data_world(
     action: tyro.conf.Positional[Literal["make", "show"]],
     task: tyro.conf.Positional[str],
     split: str = "train",
-    n: int = 1000,
+    n: int | None = None,
     size: int = 64,
     style: str = "clean",
     seed: int = 0,
@@ -166,7 +166,7 @@ def data_world(
         action: make the set; or show its question, knobs and classes, with a picture of 24 images and their answers.
         task: what is asked of the images, see `visionlab data`.
         split: train, val or test; they never share a scene.
-        n: images to make; the first ones are the same for every n.
+        n: images to make, 1000 by default; the first ones are the same for every n.
         size: side of the images in pixels.
         style: clean, textured, sketch, night, sensor, toon, infrared or paper.
         seed: another one gives other scenes.
@@ -182,13 +182,16 @@ def data_world(
         raise ValueError(f"knob: {task} has {', '.join(TASKS[task].knobs)}; got {', '.join(knobs)}")
     if form is not None and (action == "show" or out is None):
         raise ValueError("form: expected with `make` and --out alone, which says where the files go")
+    if n is not None and action == "show":
+        raise ValueError(f"n: expected with `make` alone; show draws 24 images; got {n}")
     if action == "make" and out is not None:
         out, form = check(task, out, form)
-    found = dataset(task, split, n if action == "make" else 24, size=size, style=style, seed=seed, **knobs)
+    count = 24 if action == "show" else 1000 if n is None else n
+    found = dataset(task, split, count, size=size, style=style, seed=seed, **knobs)
     if action == "show":
         _show_task(found, TASKS[task].question, out or Path(f"{task}.png"))
     else:
-        print(f"{task}, {split}: {n} images, kept in {cache_root()} (change it with VISIONLAB_CACHE)")
+        print(f"{task}, {split}: {len(found)} images, kept in {cache_root()} (change it with VISIONLAB_CACHE)")
     if action == "make" and out is not None:
         export(found, out, form, hook=_bar("writing", unit="image"))
         print(f"written to {out} as {form}")
@@ -269,11 +272,13 @@ def _bar(what: str, seed: int | None = None, unit: str = "step") -> Callable[...
 
 
 def _show_task(found: Any, question: str, out: Path) -> None:
+    from visionlab.data.world.tasks import KNOBS
     from visionlab.show.world_sheet import sheet
     from visionlab.train.checkpoint import write_whole
 
     print(f"{found.task}: {question}")
-    print(f"  knobs    {', '.join(f'{name}={value}' for name, value in found.knobs.items())}")
+    for name, value in found.knobs.items():
+        print(f"  {name}={value}: {KNOBS[name]}")
     print(f"  classes  {', '.join(found.classes) or 'none'}")
     print(f"  picture  {write_whole(out, lambda file: file.write(sheet(found, question).png()))}")
 

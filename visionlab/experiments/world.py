@@ -55,10 +55,10 @@ def answers_of(model: nn.Module, images: Tensor) -> Tensor:
     return torch.cat([model(part.to(device)).argmax(1).cpu() for part in images.split(250)])
 
 
-def train_convnet(job: Job, recipe: Recipe, images: Tensor, labels: Tensor) -> Fit:
+def train_convnet(job: Job, recipe: Recipe, images: Tensor, labels: Tensor, classes: int) -> Fit:
     """Train the plain network on images."""
     with seeded(job.seed):
-        network = PlainConvNet(int(labels.max()) + 1)
+        network = PlainConvNet(classes)
     return fit(
         network, Shuffled(TensorDataset(images, labels)), classify_loss, recipe,
         seed=job.seed, fabric=start(recipe.precision, job.device), hook=job.hook, checkpoint=job.checkpoint,
@@ -72,8 +72,6 @@ def percent(answers: Tensor, labels: Tensor) -> float:
 
 # --- Shapes: a network against raw pixels, in its own style and in all others ----------------------------------------
 
-LONGER = 10
-
 
 @dataclass(frozen=True, kw_only=True)
 class Shapes:
@@ -85,6 +83,7 @@ class Shapes:
     size: int = 64
     classes: tuple[str, ...] = TEN
     styles: tuple[str, ...] = tuple(world.STYLES)
+    longer: int = 10  # times the steps, in the variant that is named so
     variants: tuple[str, ...] = ("convnet", "convnet, ten times longer", "nearest neighbour")
 
 
@@ -93,9 +92,10 @@ def measure_shapes(job: Job) -> Outcome:
     preset: Shapes = job.preset
     sets = partial(world_set, "shapes", size=preset.size, seed=job.seed, classes=preset.classes)
     images, labels = sets("train", preset.n)
-    steps = preset.recipe.steps * (LONGER if job.variant.endswith("longer") else 1)
+    steps = preset.recipe.steps * (preset.longer if job.variant.endswith("longer") else 1)
     recipe = replace(preset.recipe, steps=steps)
-    run = train_convnet(job, recipe, images, labels) if job.variant.startswith("convnet") else None
+    learns, classes = job.variant.startswith("convnet"), len(preset.classes)
+    run = train_convnet(job, recipe, images, labels, classes) if learns else None
     metrics = {}
     for style in preset.styles:
         asked, right = sets("test", preset.test, style=style)
@@ -167,7 +167,8 @@ def measure_task(job: Job) -> Outcome:
     preset: Tasks = job.preset
     sets = partial(world_set, job.variant, size=preset.size, seed=job.seed)
     (images, labels), (asked, right) = sets("train", preset.n), sets("test", preset.test)
-    run = train_convnet(job, preset.recipe, images, labels)
+    task = world.TASKS[job.variant]
+    run = train_convnet(job, preset.recipe, images, labels, len(task.classes(task.knobs)))
     metrics = {
         "convnet (%)": percent(answers_of(run.model, asked), right),
         "nearest neighbour (%)": percent(nearest_neighbour(images, labels, asked), right),

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from itertools import permutations
 from math import cos, inf, radians, sin, tan
 
+import numpy as np
+
 from visionlab.data.world import Render, Scenes
 from visionlab.data.world.shapes import SHAPES
 
@@ -229,3 +231,22 @@ def readings(said: Said, seen: list[Thing], camera: Lens) -> list[tuple[Thing, .
         if all(map(answers_to, chosen, said.names))
         and (said.link in (None, "and") or related(chosen[0], said.link, chosen[1], camera) > 0)
     ]
+
+
+def oklab(rgb: np.ndarray) -> np.ndarray:
+    """OKLab of linear sRGB, forwards, from the matrices of the source."""
+    to_cones = np.array(
+        [
+            [0.4122214708, 0.5363325363, 0.0514459929],
+            [0.2119034982, 0.6806995451, 0.1073969566],
+            [0.0883024619, 0.2817188376, 0.6299787005],
+        ]
+    )
+    to_lab = np.array(
+        [
+            [0.2104542553, 0.7936177850, -0.0040720468],
+            [1.9779984951, -2.4285922050, 0.4505937099],
+            [0.0259040371, 0.7827717662, -0.8086757660],
+        ]
+    )
+    return np.asarray(np.cbrt(rgb @ to_cones.T) @ to_lab.T)

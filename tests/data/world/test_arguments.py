@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.data.world.plain_reading import oklab
 from visionlab.data import world
 from visionlab.data.world import MAX_OBJECTS
 from visionlab.data.world.layout import scenes
@@ -87,40 +88,14 @@ def test_the_ends_of_every_range_are_accepted() -> None:
 
 def test_a_thousand_draws_of_each_colour_keep_to_it() -> None:
     """In OKLab a drawn colour is far nearer to the middle of its own name than to any other."""
-    middles = in_oklab(oklch_to_rgb(torch.tensor(list(COLOURS.values()))))
+    middles = oklab(oklch_to_rgb(torch.tensor(list(COLOURS.values()))).double().numpy())
     for number, name in enumerate(COLOURS):
         found = scenes(51, 1000, objects=1, colours=name)
-        away = np.linalg.norm(in_oklab(found.objects.rgb[:, 0])[:, None] - middles, axis=-1)
+        away = np.linalg.norm(oklab(found.objects.rgb[:, 0].double().numpy())[:, None] - middles, axis=-1)
         own = away[:, number]
         others = np.delete(away, number, axis=1).min(1)
         assert (own < 0.75 * others).all(), (name, (own / others).max())
         assert own.std() > 0.002
-
-
-def in_oklab(rgb: torch.Tensor) -> np.ndarray:
-    """Of linear sRGB; through XYZ, by the matrices of Ottosson's first text."""
-    to_xyz = np.array(
-        [
-            [0.4124564, 0.3575761, 0.1804375],
-            [0.2126729, 0.7151522, 0.0721750],
-            [0.0193339, 0.1191920, 0.9503041],
-        ]
-    )
-    to_cones = np.array(
-        [
-            [0.8189330101, 0.3618667424, -0.1288597137],
-            [0.0329845436, 0.9293118715, 0.0361456387],
-            [0.0482003018, 0.2643662691, 0.6338517070],
-        ]
-    )
-    to_lab = np.array(
-        [
-            [0.2104542553, 0.7936177850, -0.0040720468],
-            [1.9779984951, -2.4285922050, 0.4505937099],
-            [0.0259040371, 0.7827717662, -0.8086757660],
-        ]
-    )
-    return np.asarray(np.cbrt(rgb.double().numpy() @ to_xyz.T @ to_cones.T) @ to_lab.T)
 
 
 @pytest.mark.parametrize(

@@ -131,3 +131,13 @@ def test_bad_input_is_refused_by_name(kind: str, strength: float, words: str) ->
     found = scenes(25, 1)
     with pytest.raises(ValueError, match=words):
         degrade(world.render(found, 16), found.key, kind, strength)
+
+
+def test_the_noise_of_a_degradation_is_not_that_of_a_style() -> None:
+    found = scenes(23, range(6))
+    night, clean = world.render(found, 32, style="night"), world.render(found, 32)
+    flat = Render(**(vars(clean) | {"image": torch.full_like(clean.image, 0.5)}))
+    added = (degrade(flat, found.key, "noise", 0.3) - 0.5).flatten()
+    light = Render(**(vars(clean) | {"image": night.image}))
+    own = (night.image - torch.nn.functional.avg_pool2d(light.image, 3, 1, 1)).flatten()
+    assert abs(torch.corrcoef(torch.stack([added, own]))[0, 1]) < 4 / len(own) ** 0.5

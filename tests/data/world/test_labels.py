@@ -19,7 +19,7 @@ SIZES: list[tuple[int, int]] = [(40, 48), (16, 16), (96, 20)]
 
 @pytest.fixture(scope="module", params=SIZES, ids=str)
 def pictures(request: pytest.FixtureRequest) -> tuple[Scenes, Render]:
-    found = scenes(31, range(8), objects=(1, K), stacking=0.5)
+    found = scenes(31, range(14), objects=(1, K), stacking=0.5)
     return found, world.render(found, request.param)
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from visionlab.data import world
 from visionlab.data.world import Render
 from visionlab.data.world.batch import Batch
+from visionlab.data.world.degrade import degrade
 from visionlab.data.world.layout import scenes
 from visionlab.data.world.render import Quality
 
@@ -146,3 +147,23 @@ def test_parts_of_scenes_are_taken_by_numbers_slices_lists_and_masks() -> None:
         found[N]
     with pytest.raises(ValueError, match="Camera has no tilt"):
         found.camera.with_(tilt=3.0)
+
+
+@pytest.mark.parametrize("style", world.STYLES)
+def test_the_precision_of_the_caller_changes_no_bit(style: str) -> None:
+    def made() -> tuple[Tensor, ...]:
+        found = scenes(4, range(4))
+        picture = world.render(found, 24, style=style)
+        return picture.image, picture.depth, degrade(picture, found.key, "haze", 0.5)
+
+    expected = made()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = made()
+    torch.set_default_dtype(torch.float64)
+    try:
+        double = made()
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for other in (mixed, double):
+        assert all(torch.equal(a, b) for a, b in zip(expected, other, strict=True))

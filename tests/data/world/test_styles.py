@@ -187,3 +187,27 @@ def test_patterned_materials_show_the_colour_and_a_second_one(material: str) -> 
         else:
             assert (colour - own).abs().amax(0).max() > 0.15
             assert same < 0.75 and torch.cosine_similarity(colour.mean(1), torch.tensor(rgb), dim=0) > 0.9
+
+
+def test_the_sky_of_a_paper_scene_is_a_sheet_of_its_own() -> None:
+    found = scenes(17, range(4), places="open", elevation=(5.0, 6.0), backgrounds="plain")
+    clean = world.render(found, 48)
+    image = restyle("paper", clean, found.key)
+    assert clean.depth.isinf().flatten(1).any(1).all()
+    for i in range(4):
+        ground = (clean.instance[i] < 0) & clean.depth[i].isfinite()
+        mean = clean.albedo[i][:, ground].mean(1, keepdim=True)
+        away = (image[i][:, ground] - mean).abs().amax(0)
+        assert away.median() < 0.0151, "the grain of the paper"
+        sky = clean.image[i][:, clean.depth[i].isinf()].mean(1, keepdim=True)
+        assert (image[i][:, clean.depth[i].isinf()] - sky).abs().amax(0).median() < 0.0151
+
+
+def test_direction_and_colour_of_a_texture_are_drawn_apart() -> None:
+    """The red tint of an object and the angle of its threads follow from different numbers."""
+    picture = world.render(scenes(18, range(300), objects=1, places="open"), 16)
+    key = counter.keys(5, torch.arange(300))
+    white = Render(**(vars(picture) | {"image": torch.ones_like(picture.image), "instance": picture.instance * 0 - 1}))
+    red = restyle("textured", white, key)[:, 0].amax((1, 2))
+    angle = counter.lattice(key, torch.zeros(300, dtype=torch.int64))
+    assert abs(torch.corrcoef(torch.stack([red, angle]))[0, 1]) < 4 / 300**0.5

@@ -34,5 +34,5 @@ __all__ = [
     "scenes",
 ]
 
-VERSION = 2
+VERSION = 3
 """Raised by any change of pixels or labels: it goes into cache keys, weights cards and recorded results."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from visionlab.data.world import counter
 from visionlab.data.world.degrade import degrade
-from visionlab.data.world.layout import scenes
+from visionlab.data.world.layout import Edit, scenes
 from visionlab.data.world.render import Quality, Render, render
 from visionlab.data.world.scene import Scenes
 from visionlab.data.world.store import Column, make
@@ -26,8 +28,8 @@ __all__ = ["SPLITS", "WorldSet", "dataset", "split_numbers"]
 
 SPLITS = ("train", "val", "test")
 AGAIN = 2**32  # a scene that is not clear enough is drawn again under a number this much higher
-TRIES = 64
-HOPELESS = 250  # so many scenes drawn, and none of them clear: then no more are drawn
+TRIES = 250
+RARE = 0.1  # a smaller share of clear scenes, among 250 at least, and no more are drawn
 CHUNK = 2**20  # pixels made at once, with all their labels: about 250 MB
 
 
@@ -151,33 +153,27 @@ def dataset(
     chosen = TASKS[task]
     settings = knobs_of(chosen, knobs)
     parameters = {"task": task, "split": split, "size": side, "style": style, "seed": seed, "quality": quality}
-    columns = {"images": Column((3, *side), "uint8"), "targets": chosen.column(side, settings)}
-
-    def fill(which: range) -> dict[str, np.ndarray]:
-        where, labels = draw(
-            chosen, settings, split, which, size=side, style=style, seed=seed, quality=quality, device=device
-        )
-        images = labels.image
-        if chosen.degrade:
-            images = degrade(labels, where.key, settings["kind"], settings["strength"])
-        answers = chosen.target(where, labels, settings, split == "train")
-        return {
-            "images": (images * 255).round().to(torch.uint8).cpu().numpy(),
-            "targets": answers.cpu().numpy() if isinstance(answers, Tensor) else answers,
-        }
-
-    parameters |= {"knobs": settings, "version": VERSION}
-    chunk = max(1, min(256, CHUNK // (side[0] * side[1])))
     arrays = make(
-        parameters,
-        columns,
+        parameters | {"knobs": settings, "version": VERSION},
+        {"images": Column((3, *side), "uint8"), "targets": chosen.column(side, settings)},
         n,
-        fill,
+        partial(_entries, chosen, settings, split, size=side, style=style, seed=seed, quality=quality, device=device),
         root=Path(root) if root else None,
-        chunk=chunk,
+        chunk=max(1, min(256, CHUNK // (side[0] * side[1]))),
         hook=hook or _bar(f"making {task}, {split}"),
     )
     return WorldSet(task, split, style, seed, settings, arrays["images"], arrays["targets"], chosen.classes(settings))
+
+
+def _entries(task: Task, knobs: Mapping[str, Any], split: str, which: range, **how: Any) -> dict[str, np.ndarray]:
+    """Some entries as they are stored; ``how`` they are drawn is for `draw`."""
+    where, labels = draw(task, knobs, split, which, **how)
+    images = degrade(labels, where.key, knobs["kind"], knobs["strength"]) if task.degrade else labels.image
+    answers = task.target(where, labels, knobs, split == "train")
+    return {
+        "images": (images * 255).round().to(torch.uint8).cpu().numpy(),
+        "targets": answers.cpu().numpy() if isinstance(answers, Tensor) else answers,
+    }
 
 
 def _bar(what: str) -> Callable[[int, int], None]:
@@ -198,6 +194,10 @@ def _whole(argument: str, value: object, low: int, high: int) -> int:
     return int(value)
 
 
+def _with_keys(edit: Edit, key: Tensor) -> Edit:
+    return lambda _, things: edit(key, things)
+
+
 def draw(
     task: Task,
     knobs: Mapping[str, Any],
@@ -212,14 +212,18 @@ def draw(
 ) -> tuple[Scenes, Render]:
     """Draw and render the scenes of some entries, each again until it is clear what the answer is.
 
+    What the task edits, its answer among it, is drawn once: were it drawn again too, the answers that are seldom clear
+    would become rare.
+
     Raises:
-        ValueError: the knobs are such that a scene is not clear after 64 tries, or none of 250.
+        ValueError: fewer than a tenth of the scenes that the knobs ask for are clear at this size.
     """
     numbers = torch.tensor(list(split_numbers(split, which)))
     factors = task.factors(knobs, split == "train")
-    left, kept, drawn = torch.arange(len(numbers)), [], 0
+    edit, first = factors.pop("edit"), counter.keys(seed, numbers)
+    left, kept, drawn, found_clear = torch.arange(len(numbers)), [], 0, 0
     for _ in range(TRIES):
-        found = scenes(seed, numbers[left], device=device, **factors)
+        found = scenes(seed, numbers[left], device=device, edit=_with_keys(edit, first[left].to(device)), **factors)
         picture = render(found, size, quality=quality, style=style)
         clear = task.clear(found, picture, knobs)
         kept.append((left[clear.cpu()], found[clear], picture[clear]))
@@ -229,7 +233,10 @@ def draw(
             order = torch.cat(places).argsort()
             return Scenes.cat(where)[order], Render.cat(pictures)[order]
         numbers[left] += AGAIN
-        drawn += len(left)
-        if drawn >= HOPELESS and len(left) == len(numbers):
+        drawn, found_clear = drawn + len(clear), found_clear + int(clear.sum())
+        if drawn >= TRIES and found_clear < RARE * drawn:
             break
-    raise ValueError(f"task {task.name!r}: scenes as these knobs ask for are too rare: {dict(knobs)}")
+    raise ValueError(
+        f"task {task.name!r}: scenes as these knobs ask for are too rare at {size[0]} x {size[1]} pixels:"
+        f" {found_clear} of {drawn} were clear; knobs {dict(knobs)}"
+    )

@@ -9,12 +9,16 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from visionlab.data.world import counter
+from visionlab.data.world.precision import in_float32
 from visionlab.data.world.render import Render
 from visionlab.data.world.styles import blur, gaussian_noise, grid, restyle
 
 __all__ = ["KINDS", "degrade"]
 
+OWN = 1_000_003  # added to keys: the noise of a degradation is not the one that the style drew
 
+
+@in_float32
 def degrade(picture: Render, key: Int[Tensor, " n"], kind: str, strength: float) -> Float[Tensor, "n 3 h w"]:
     """The images of a render, degraded, in [0, 1]; what is random follows from the scenes' keys.
 
@@ -33,7 +37,7 @@ def degrade(picture: Render, key: Int[Tensor, " n"], kind: str, strength: float)
         raise ValueError(f"strength: expected a number between 0 and 1; got {strength}")
     if strength == 0:  # to linear light and back, for one, is not the identity to the last bit
         return picture.image.clone()
-    return KINDS[kind](picture, key, strength).clamp(0, 1)
+    return KINDS[kind](picture, key + OWN, strength).clamp(0, 1)
 
 
 def _noise(picture: Render, key: Tensor, strength: float) -> Tensor:

@@ -55,7 +55,9 @@ def export(
         folder: a new or an empty one.
         form: one of `forms`; the first of them by default.
 
-            - imagefolder: ``CLASS/000123.png``, for `visionlab.data.images.load` and torchvision's ImageFolder.
+            - imagefolder: ``CLASS/000123.png``, for `visionlab.data.images.load` and torchvision's ImageFolder. A class
+              that this set has no image of has no folder: readers number the folders that are there, so export sets
+              large enough to hold every class, the test set too.
             - coco: ``images/`` and ``instances_SPLIT.json`` (an area is that of the box) or ``captions_SPLIT.json``.
             - pairs: ``images/`` and, under the same names, ``masks/`` (classes as grey values), ``clean/``, or
               ``depth/`` (.npy, float32).

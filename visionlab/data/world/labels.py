@@ -47,25 +47,26 @@ def label(
     """Make the labels from the slot and part at each pixel, and from where each object alone would be seen."""
     k = objects.shape.shape[1]
     mask = slot[:, None] == torch.arange(k, device=slot.device)[:, None, None]
-    visible, whole = mask.sum((2, 3)), seen.sum((2, 3))
+    boxes, visible = boxes_of(mask)
+    full_boxes, whole = boxes_of(seen)
     shape = objects.shape.gather(1, slot.clamp(min=0).flatten(1)).view_as(slot)
     share = visible / whole.clamp(min=1)
     return Labels(
         instance=slot,
         semantic=torch.where(slot >= 0, shape + 1, 0),
         part=part + 1,
-        boxes=boxes_of(mask),
-        full_boxes=boxes_of(seen),
+        boxes=boxes,
+        full_boxes=full_boxes,
         visibility=share,
         counted=objects.present & (visible >= LEAST_PIXELS) & (share >= LEAST_VISIBLE),
     )
 
 
-def boxes_of(mask: Bool[Tensor, "n k h w"]) -> Int[Tensor, "n k 4"]:
-    """Left, top, right and bottom of masks; right and bottom lie outside. Zeros for empty masks."""
-    left, right = _ends(mask.any(2))
-    top, bottom = _ends(mask.any(3))
-    return torch.stack([left, top, right, bottom], dim=-1)
+def boxes_of(mask: Bool[Tensor, "n k h w"]) -> tuple[Int[Tensor, "n k 4"], Int[Tensor, "n k"]]:
+    """Left, top, right and bottom of masks, and their pixels; right and bottom lie outside. Zeros for empty masks."""
+    columns, rows = mask.sum(2), mask.sum(3)
+    (left, right), (top, bottom) = _ends(columns > 0), _ends(rows > 0)
+    return torch.stack([left, top, right, bottom], dim=-1), rows.sum(2)
 
 
 def _ends(line: Bool[Tensor, "n k s"]) -> tuple[Int[Tensor, "n k"], Int[Tensor, "n k"]]:

@@ -17,7 +17,7 @@ from torch import Tensor
 from visionlab.data.world.render import Render, render
 from visionlab.data.world.scene import Scenes, geometry
 from visionlab.data.world.solids import dot
-from visionlab.data.world.tracing import camera_view
+from visionlab.data.world.views import camera_view
 from visionlab.data.world.vocabulary import BACKGROUNDS, COLOURS, GROUNDS, MATERIALS, PLACES, SHAPE_NAMES, SIZES
 
 __all__ = ["OPPOSITE", "RELATIONS", "SYNONYMS", "Description", "describe", "relations"]

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from visionlab.data.world import counter
 from visionlab.data.world.factors import Factors, factors_of
+from visionlab.data.world.precision import in_float32
 from visionlab.data.world.scene import Camera, Light, Objects, Scenes
 from visionlab.data.world.shapes import tables
 from visionlab.data.world.vocabulary import COLOUR_SPREAD, COLOURS, PLACES, SIZES, oklch_to_rgb
@@ -20,9 +21,11 @@ from visionlab.data.world.vocabulary import COLOUR_SPREAD, COLOURS, PLACES, SIZE
 __all__ = ["scenes"]
 
 TRIES = 48  # places tried for an object before it is left out
+BORDER = 0.6  # how far from the rim of the circle on the ground the middles stay: equally far for all sizes
 Edit = Callable[[Tensor, Objects], Objects]
 
 
+@in_float32
 def scenes(
     seed: int,
     which: int | range | Tensor,
@@ -118,7 +121,7 @@ def _place(key: Int[Tensor, " n"], things: Objects, wanted: Int[Tensor, " n"], f
         base = present & flat & (on < 0) & ~carries & (0.6 * reach > reach[:, slot, None])
         stands = stack[:, slot] & base.any(1)
         below = base.int().argmax(1)
-        at = tries[:, slot] * (factors.spread - reach[:, slot, None, None].clamp(max=1.0)).clamp(min=0.1)
+        at = tries[:, slot] * max(factors.spread - BORDER, 0.1)
         apart = (at[:, :, None] - position[:, None]).square().sum(-1).sqrt() - reach[:, None]
         free = ((apart > reach[:, slot, None, None] + factors.gap) | ~(present & (on < 0))[:, None]).all(-1)
         found = at.gather(1, free.int().argmax(1)[:, None, None].expand(-1, 1, 2))[:, 0]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from visionlab.data.world.scene import Scenes
 from visionlab.data.world.solids import dot
-from visionlab.data.world.tracing import View
+from visionlab.data.world.views import View
 
 __all__ = ["Wall", "plane_hits", "walls"]
 

@@ -64,11 +64,11 @@ def shapes_factors(knobs: Knobs, training: bool) -> dict[str, Any]:
 def shapes_target(scenes: Scenes, labels: Render, knobs: Knobs, training: bool) -> Tensor:
     """Give the large object's class."""
     chosen = shapes_of(knobs)
-    label = _place_in(chosen, scenes.objects.shape[:, 0])
+    label = place_in(chosen, scenes.objects.shape[:, 0])
     return _spoil(scenes.key, label, len(chosen), knobs["label_noise"] * training)
 
 
-def _place_in(chosen: tuple[int, ...], drawn: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
+def place_in(chosen: tuple[int, ...], drawn: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
     """Where each number stands among the chosen ones."""
     return (drawn[:, None] == torch.tensor(chosen, device=drawn.device)).int().argmax(1)
 
@@ -84,11 +84,21 @@ def first_counts(scenes: Scenes, labels: Render, knobs: Knobs) -> Tensor:
     return labels.counted[:, 0]
 
 
-def first_is_largest(scenes: Scenes, labels: Render, knobs: Knobs) -> Tensor:
-    """Thin shapes may cover less of the image than a small cube; then it is not clear which is meant."""
+def larger(scenes: Scenes, labels: Render, count: int) -> Tensor:
+    """Whether each of the first objects counts and covers more pixels than any later one, and all found room.
+
+    Thin shapes may cover less of the image than a small cube; then it is not clear which is meant. And wide ones leave
+    less room: were a scene with too few objects asked about, their number would tell the shape.
+    """
     slots = torch.arange(scenes.objects.shape.shape[1], device=labels.instance.device)
     pixels = (labels.instance[:, None] == slots[:, None, None]).sum((2, 3))
-    return labels.counted[:, 0] & (pixels[:, :1] > pixels[:, 1:]).all(1)
+    most = pixels[:, count:].amax(1) if pixels.shape[1] > count else 0
+    return labels.counted[:, :count].all(1) & (pixels[:, :count].amin(1) > most) & ~scenes.crowded
+
+
+def first_is_largest(scenes: Scenes, labels: Render, knobs: Knobs) -> Tensor:
+    """Ask where the large object is the largest to be seen."""
+    return larger(scenes, labels, 1)
 
 
 # Attributes, and shapes that differ in one proportion
@@ -110,6 +120,18 @@ def attributes_classes(knobs: Knobs) -> tuple[str, ...]:
     return tuple(map(" ".join, product(*(ATTRIBUTES[name] for name in attributes_of(knobs)))))
 
 
+def attributes_factors(knobs: Knobs, training: bool) -> dict[str, Any]:
+    """Draw one object of each class alike."""
+    asked = attributes_of(knobs)
+
+    def edit(key: Tensor, things: Objects) -> Objects:
+        return things.with_(
+            **{name: counter.choose(key, f"answer {name}", tuple(range(len(ATTRIBUTES[name]))), 1) for name in asked}
+        )
+
+    return {"objects": 1, "spread": knobs["spread"], "edit": edit}
+
+
 def attributes_target(scenes: Scenes, labels: Render, knobs: Knobs, training: bool) -> Tensor:
     """Give the only object's attributes as one class."""
     label = torch.zeros_like(scenes.key)
@@ -118,11 +140,18 @@ def attributes_target(scenes: Scenes, labels: Render, knobs: Knobs, training: bo
     return label
 
 
+TALLEST = 4.0  # of the tallest class to the lowest, in proportion
 FINE_SHAPES = tuple(SHAPE_NAMES.index(name) for name in ("egg", "cylinder", "cone", "vase", "mushroom"))
 
 
 def fine_factors(knobs: Knobs, training: bool) -> dict[str, Any]:
     """Stretch one of five shapes to one of some heights."""
+    tallest = (1 + knobs["margin"]) ** (knobs["levels"] - 1)
+    if tallest > TALLEST:
+        raise ValueError(
+            f"levels, margin: expected (1 + margin) ** (levels - 1) of at most {TALLEST}, for the tallest class to stay"
+            f" in the image; got {tallest:.1f}"
+        )
 
     def edit(key: Tensor, things: Objects) -> Objects:
         shape, stretch, size = things.shape.clone(), things.stretch.clone(), things.size.clone()
@@ -137,11 +166,18 @@ def fine_factors(knobs: Knobs, training: bool) -> dict[str, Any]:
     return {"objects": 1, "lying": 0.0, "spread": knobs["spread"], "edit": edit}
 
 
+def fine_clear(scenes: Scenes, labels: Render, knobs: Knobs) -> Tensor:
+    """Ask where the whole object is within the image: what the edge cuts off has no height."""
+    height, width = labels.instance.shape[1:]
+    left, top, right, bottom = labels.full_boxes[:, 0].unbind(-1)
+    return labels.counted[:, 0] & (left > 0) & (top > 0) & (right < width) & (bottom < height)
+
+
 def fine_target(scenes: Scenes, labels: Render, knobs: Knobs, training: bool) -> Tensor:
     """Give shape and height as one class."""
     stretch = scenes.objects.stretch[:, 0].log()
     tall = (stretch[:, 2] - stretch[:, 0]) / math.log1p(knobs["margin"]) + (knobs["levels"] - 1) / 2
-    return _place_in(FINE_SHAPES, scenes.objects.shape[:, 0]) * knobs["levels"] + tall.round().long()
+    return place_in(FINE_SHAPES, scenes.objects.shape[:, 0]) * knobs["levels"] + tall.round().long()
 
 
 def fine_classes(knobs: Knobs) -> tuple[str, ...]:
@@ -149,119 +185,12 @@ def fine_classes(knobs: Knobs) -> tuple[str, ...]:
     return tuple(f"{SHAPE_NAMES[i]} of height {level + 1}" for i in FINE_SHAPES for level in range(knobs["levels"]))
 
 
-# Relations
-
-
-RELATED = ("shape", "colour", "material")  # what objects may agree in
-
-
-def names_of(knobs: Knobs) -> tuple[str, ...]:
-    """The names that are drawn, of the attribute that the knob ``by`` says."""
-    if knobs["by"] not in RELATED:
-        raise ValueError(f"by: expected one of {', '.join(RELATED)}; got {knobs['by']!r}")
-    chosen = _numbers_of(knobs)
-    if len(set(chosen)) < max(2, len(chosen)):
-        raise ValueError(f"among: expected at least two names, all different; got {knobs['among']}")
-    return tuple(ATTRIBUTES[knobs["by"]][i] for i in chosen)
-
-
-def _numbers_of(knobs: Knobs) -> tuple[int, ...]:
-    return numbers("among", knobs["among"], ATTRIBUTES[knobs["by"]])
-
-
-def _two_of(key: Tensor, knobs: Knobs) -> tuple[Tensor, Tensor]:
-    """Two different ones of the knob's names for each scene."""
-    chosen = torch.tensor(_numbers_of(knobs), device=key.device)
-    first = (counter.uniform(key, "one") * len(chosen)).long()
-    step = 1 + (counter.uniform(key, "other") * (len(chosen) - 1)).long()
-    return chosen[first], chosen[(first + step) % len(chosen)]
-
-
-def same_factors(knobs: Knobs, training: bool) -> dict[str, Any]:
-    """Draw two large objects that agree half of the time."""
-    names_of(knobs)
-    if len(knobs["distance"]) != 2 or not 0 <= knobs["distance"][0] < knobs["distance"][1]:
-        raise ValueError(f"distance: expected 0 <= least < greatest; got {knobs['distance']}")
-
-    def edit(key: Tensor, things: Objects) -> Objects:
-        value, size = getattr(things, knobs["by"]).clone(), things.size.clone()
-        value[:, 0], other = _two_of(key, knobs)
-        value[:, 1] = torch.where(counter.uniform(key, "same") < 0.5, value[:, 0], other)
-        size[:, :2], size[:, 2:] = LARGE, SMALL
-        return things.with_(**{knobs["by"]: value, "size": size})
-
-    return {"objects": 2 + knobs["distractors"], "stacking": 0.0, "spread": knobs["spread"], "edit": edit}
-
-
-def same_target(scenes: Scenes, labels: Render, knobs: Knobs, training: bool) -> Tensor:
-    """Say whether the two agree."""
-    value = getattr(scenes.objects, knobs["by"])
-    return (value[:, 0] == value[:, 1]).long()
-
-
-def same_clear(scenes: Scenes, labels: Render, knobs: Knobs) -> Tensor:
-    """Ask where both count and stand as far apart as the knob says."""
-    apart = (scenes.objects.position[:, 0] - scenes.objects.position[:, 1]).square().sum(-1).sqrt()
-    low, high = knobs["distance"]
-    return labels.counted[:, :2].all(1) & (apart >= low) & (apart <= high)
-
-
-def odd_factors(knobs: Knobs, training: bool) -> dict[str, Any]:
-    """Draw objects of which all but the first agree."""
-    names_of(knobs)
-    if knobs["objects"] < 3:
-        raise ValueError(f"objects: expected 3 to 8, for one of them to be odd; got {knobs['objects']}")
-
-    def edit(key: Tensor, things: Objects) -> Objects:
-        odd, common = _two_of(key, knobs)
-        value = common[:, None].repeat(1, things.shape.shape[1])
-        value[:, 0] = odd
-        return things.with_(**{knobs["by"]: value, "size": torch.full_like(value, MEDIUM)})
-
-    return {"objects": knobs["objects"], "stacking": 0.0, "spread": knobs["spread"], "edit": edit}
-
-
-def odd_target(scenes: Scenes, labels: Render, knobs: Knobs, training: bool) -> Tensor:
-    """Say what the odd object is."""
-    return _place_in(_numbers_of(knobs), getattr(scenes.objects, knobs["by"])[:, 0])
-
-
-MAJORITY = tuple(list(COLOURS).index(name) for name in ("red", "blue"))
-
-
-def majority_factors(knobs: Knobs, training: bool) -> dict[str, Any]:
-    """Colour each object red or blue."""
-    if knobs["objects"] not in (3, 5, 7):
-        raise ValueError(f"objects: expected 3, 5 or 7, for there to be a majority; got {knobs['objects']}")
-
-    def edit(key: Tensor, things: Objects) -> Objects:
-        k = things.shape.shape[1]
-        least = max(1, (k - knobs["lead"] + 1) // 2)
-        fewer = least + (counter.uniform(key, "fewer") * (k // 2 + 1 - least)).long()
-        first = counter.choose(key, "first", MAJORITY)[:, None]
-        order = counter.uniform(key, "order", k).argsort(1)
-        colour = torch.where(order < fewer[:, None], sum(MAJORITY) - first, first)
-        return things.with_(colour=colour, size=things.size.clamp(max=MEDIUM))
-
-    return {"objects": knobs["objects"], "stacking": 0.0, "spread": knobs["spread"], "edit": edit}
-
-
-def majority_target(scenes: Scenes, labels: Render, knobs: Knobs, training: bool) -> Tensor:
-    """Give the colour that most objects have."""
-    return ((scenes.objects.colour == MAJORITY[1]).sum(1) * 2 > scenes.objects.colour.shape[1]).long()
-
-
-def all_count(scenes: Scenes, labels: Render, knobs: Knobs) -> Tensor:
-    """Ask where every object counts."""
-    return labels.counted.all(1)
-
-
 # Dense labels, text, and images as labels
 
 
 def objects_factors(knobs: Knobs, training: bool) -> dict[str, Any]:
     """Draw one object to as many as the knob says."""
-    return {"objects": (1, knobs["objects"]), "sizes": knobs["sizes"]}
+    return {"objects": (1, knobs["objects"]), "sizes": knobs["sizes"], "edit": lambda key, things: things}
 
 
 def boxes_target(scenes: Scenes, labels: Render, knobs: Knobs, training: bool) -> Tensor:
@@ -294,8 +223,9 @@ def caption_factors(knobs: Knobs, training: bool) -> dict[str, Any]:
             banned = torch.zeros(len(COLOURS), len(SHAPE_NAMES), dtype=torch.bool, device=key.device)
             for c, s in held_out:
                 banned[c, s] = True
-            for _ in range(len(COLOURS)):
-                colour = torch.where(banned[colour, shape], (colour + 1) % len(COLOURS), colour)
+            # Any of the allowed colours: each is as likely as every other.
+            chance = counter.uniform(key, "recolour", shape.shape[1], len(COLOURS)) - banned.T[shape].int()
+            colour = torch.where(banned[colour, shape], chance.argmax(-1), colour)
         elif held_out:
             chosen = counter.choose(key, "held out", tuple(range(len(held_out))))
             colour[:, 0], shape[:, 0] = torch.tensor(held_out, device=key.device)[chosen].unbind(1)

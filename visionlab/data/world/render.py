@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Literal
@@ -16,25 +15,17 @@ from torch import Tensor
 from visionlab.data.world import surfaces
 from visionlab.data.world.labels import Labels, label
 from visionlab.data.world.planes import plane_hits
+from visionlab.data.world.precision import in_float32
 from visionlab.data.world.scene import Scenes
 from visionlab.data.world.solids import dot
 from visionlab.data.world.styles import STYLES, restyle
-from visionlab.data.world.tracing import (
-    Hits,
-    Pieces,
-    View,
-    camera_rays,
-    camera_view,
-    first_hits,
-    normals,
-    pieces_of,
-    shadowed,
-)
+from visionlab.data.world.tracing import Hits, Pieces, first_hits, normals, pieces_of, shadowed, take
+from visionlab.data.world.views import View, camera_rays, camera_view
 
 __all__ = ["Quality", "Render", "render"]
 
 Quality = Literal["fast", "full"]
-BUDGET = 1_500_000  # rays times objects (and four) worked on at once: about half a gigabyte, and near to the caches
+BUDGET = 3_000_000  # rays times objects (and four) worked on at once, a quarter of a gigabyte; one image may be more
 LIFT = 2e-3  # shadow rays begin this far over a surface, so that rounding does not let it shadow itself
 SUN_SAMPLES = 3  # ways to a soft light, for each of the points of a pixel
 POINTS: dict[Quality, tuple[tuple[float, float], ...]] = {
@@ -76,6 +67,7 @@ class Render(Labels):
     albedo: Float[Tensor, "n 3 h w"]
 
 
+@in_float32
 def render(
     scenes: Scenes, size: int | tuple[int, int] = 64, *, quality: Quality = "fast", style: str = "clean"
 ) -> Render:
@@ -111,11 +103,12 @@ def render(
 def _render(scenes: Scenes, size: tuple[int, int], quality: Quality, style: str) -> Render:
     pieces, view = pieces_of(scenes), camera_view(scenes.camera, size)
     points, pixels = POINTS[quality], size[0] * size[1]
-    surface = _surface(scenes, pieces, view, size, points)
-    light = _radiance(scenes, pieces, view, surface, _to_light(scenes, quality))
+    rays = camera_rays(view, size, points)
+    surface = _surface(scenes, pieces, view, rays, size)
+    light = _radiance(scenes, pieces, view, size, surface, _to_light(scenes, quality))
     light = light.unflatten(2, (len(points), pixels)).mean(2)
     shape = (len(scenes), *size)
-    forward = dot(view.forward[..., None], camera_rays(view, size))
+    forward = dot(view.forward[..., None], rays[..., :pixels])
     normal = surface.normal[..., :pixels]
     facing = torch.stack([dot(axis[..., None], normal) for axis in (view.right, view.up, -view.forward)])
     labels = label(
@@ -135,10 +128,9 @@ def _render(scenes: Scenes, size: tuple[int, int], quality: Quality, style: str)
 
 
 def _surface(
-    scenes: Scenes, pieces: Pieces, view: View, size: tuple[int, int], points: Sequence[tuple[float, float]]
+    scenes: Scenes, pieces: Pieces, view: View, rays: Float[Tensor, "3 n r"], size: tuple[int, int]
 ) -> Surface:
-    """Trace rays through some points of each pixel to the first thing that they meet."""
-    rays = camera_rays(view, size, points)
+    """Trace rays, through some points of each pixel, to the first thing that they meet."""
     distance, normal, which = plane_hits(scenes, view, rays)
     hits = first_hits(pieces, view, rays, size)
     sky = distance.isinf()
@@ -152,24 +144,32 @@ def _surface(
     slot, part = (torch.full_like(flat[0], -1, dtype=torch.int64) for _ in range(2))
     # Objects are never behind a wall that is seen, so what is hit lies before the ground and the walls.
     ray, piece = hits.ray, hits.piece
-    scene = pieces.scene[piece]
-    slot[ray], part[ray] = pieces.slot[piece], pieces.part[piece]
-    flat[0][ray] = hits.t
-    flat[1][:, ray] = view.eye[:, scene] + rays.flatten(1)[:, ray] * hits.t
-    flat[2][:, ray], local = normals(pieces, hits, flat[1][:, ray])
-    things, k = scenes.objects, pieces.count.shape[1]
-    owner = scene * k + pieces.slot[piece]
-    material = things.material.flatten()[owner]
-    solid_point = local * pieces.axes[:, piece]
-    start = surfaces.phase(scenes.key, k).flatten()[owner]
-    flat[3][:, ray] = surfaces.material_colour(material, things.rgb.flatten(0, 1)[owner].T, solid_point, start)
+    scene, place, part_hit = take((pieces.scene, pieces.slot, pieces.part), piece)
+    slot.index_copy_(0, ray, place)
+    part.index_copy_(0, ray, part_hit)
+    flat[0].index_copy_(0, ray, hits.t)
+    met = _pick(view.eye, scene) + _pick(rays.flatten(1), ray) * hits.t
+    normal, local = normals(pieces, hits, met)
+    things, k = scenes.objects, pieces.bulk.shape[1]
+    owner = scene * k + place
+    material, start = take((things.material.flatten(), surfaces.phase(scenes.key, k).flatten()), owner)
+    rgb = _pick(things.rgb.flatten(0, 1).T, owner)
+    solid_point = local * _pick(pieces.axes, piece)
+    found = met, normal, surfaces.material_colour(material, rgb, solid_point, start)
+    for all_rays, some in zip(flat[1:], found, strict=True):
+        all_rays.scatter_(1, ray.expand(3, -1), some)
     shape = distance.shape
     distance, point, normal, albedo = (x.view(*x.shape[:-1], *shape) for x in flat)
     return Surface(distance, point, normal, albedo, slot.view(shape), part.view(shape), ray, material, hits)
 
 
 def _radiance(
-    scenes: Scenes, pieces: Pieces, view: View, surface: Surface, directions: Float[Tensor, "3 n g s"]
+    scenes: Scenes,
+    pieces: Pieces,
+    view: View,
+    size: tuple[int, int],
+    surface: Surface,
+    directions: Float[Tensor, "3 n g s"],
 ) -> Float[Tensor, "3 n p"]:
     """Linear light that reaches the camera: the key light where it falls, the fill where the sky is open, and gloss."""
     light, normal = scenes.light, surface.normal
@@ -178,7 +178,7 @@ def _radiance(
     sun = torch.zeros_like(normals_[0])
     for direction in directions.unbind(-1):
         facing = dot(normals_, direction[..., None])
-        dark = shadowed(pieces, lifted, facing > 0, direction)
+        dark = shadowed(pieces, view, size, lifted, facing > 0, direction)
         sun += torch.where(dark, 0.0, facing.clamp(min=0)) / directions.shape[-1]
     sun = sun.flatten(1)
     ground = scenes.ground_rgb.mean(1)
@@ -211,21 +211,26 @@ def _add_gloss(
     """Add to objects the light's reflection and a faint mirror image of sky and ground."""
     ray = surface.ray
     scene = ray // surface.distance.shape[1]
-    light, normal = _bearing(scenes.light.azimuth, scenes.light.elevation)[:, scene], surface.normal.flatten(1)[:, ray]
-    way, albedo = way.flatten(1)[:, ray], surface.albedo.flatten(1)[:, ray]
-    table = torch.tensor(list(surfaces.GLOSS.values()), device=ray.device)[surface.material]
-    strength, sharpness, mirror = table.unbind(1)
+    light = _pick(_bearing(scenes.light.azimuth, scenes.light.elevation), scene)
+    way, normal, albedo = (_pick(x.flatten(1), ray) for x in (way, surface.normal, surface.albedo))
+    strength, sharpness, mirror = take(
+        torch.tensor(list(surfaces.GLOSS.values()), device=ray.device).T, surface.material
+    )
     half = light - way
     half = half * dot(half, half).clamp(min=1e-9).rsqrt()
-    shine = strength * _power(dot(normal, half).clamp(min=1e-6), sharpness) * (sun.flatten()[ray] > 0)
+    shine = strength * _power(dot(normal, half).clamp(min=1e-6), sharpness) * (sun.flatten().index_select(0, ray) > 0)
     tint = torch.where(mirror > 0.5, albedo, 1.0)  # metals colour what they reflect
     upwards = way[2] - 2 * dot(way, normal) * normal[2]
-    sky, ground = scenes.background_rgb[:, 0].T[:, scene], scenes.ground_rgb.mean(1).T[:, scene]
+    sky, ground = _pick(scenes.background_rgb[:, 0].T, scene), _pick(scenes.ground_rgb.mean(1).T, scene)
     blend = (0.5 + 2.5 * upwards).clamp(0, 1)
-    around = (ground + (1.35 * sky - ground) * blend) * (0.4 + 0.6 * closeness.flatten()[ray])
-    lit = radiance.flatten(1)[:, ray] * (1 - mirror)
-    lit = lit + tint * (mirror * around + shine * scenes.light.colour.T[:, scene])
-    radiance.flatten(1)[:, ray] = lit
+    around = (ground + (1.35 * sky - ground) * blend) * (0.4 + 0.6 * closeness.flatten().index_select(0, ray))
+    lit = _pick(radiance.flatten(1), ray) * (1 - mirror)
+    lit = lit + tint * (mirror * around + shine * _pick(scenes.light.colour.T, scene))
+    radiance.flatten(1).scatter_(1, ray.expand(3, -1), lit)
+
+
+def _pick(vectors: Float[Tensor, "3 a"], index: Int[Tensor, " m"]) -> Float[Tensor, "3 m"]:
+    return torch.stack(take(vectors, index))
 
 
 def _to_light(scenes: Scenes, quality: Quality) -> Float[Tensor, "3 n g s"]:

@@ -1,8 +1,8 @@
 """Three kinds of solid, each met by a ray in closed form: round ones, faceted ones and the torus.
 
-Vectors lie along the first axis, ``(3, P)`` for P rays, so that each component is one contiguous array. A solid lives
-in its own coordinates; a ray is brought there by an affine map that leaves its parameter t unchanged, so that t
-compares between solids. A meeting gives t, ``inf`` for a miss, and the number of the face that is met.
+Vectors are three tensors ``(P,)`` for P rays, so that each component is one contiguous list. A solid lives in its own
+coordinates; a ray is brought there by an affine map that leaves its parameter t unchanged, so that t compares between
+solids. A meeting gives t, ``inf`` for a miss, and the number of the face that is met.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-__all__ = ["Faceted", "Round", "Solid", "Torus", "dot"]
+__all__ = ["Faceted", "Meeting", "Round", "Solid", "Torus", "Vectors", "dot"]
 
-Vectors = Float[Tensor, "3 p"]
+Vectors = Sequence[Float[Tensor, " p"]]  # three
 Meeting = tuple[Float[Tensor, " p"], Int[Tensor, " p"]]
 Circle = tuple[float, float, float, float]  # centre x, y, z and radius, level: what a convex hull is spanned by
 
 
 def dot(a: Tensor | Sequence[Tensor], b: Tensor | Sequence[Tensor]) -> Tensor:
     """Scalar product along the first axis, of three; written out, so that no sum depends on the number of rays."""
-    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+    (x, y, z), (u, v, w) = a, b
+    return x * u + y * v + z * w
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,8 @@ class Round:
         """Outward normals, of any length, at points of the surface."""
         side = face == 0
         flat = torch.where(face == 1, -1.0, 1.0)
-        zero = torch.zeros_like(p[0])
         slope = torch.where(side, -0.5 * self.k1 - self.k2 * p[2], flat)
-        return torch.stack([torch.where(side, p[0], zero), torch.where(side, p[1], zero), slope])
+        return torch.where(side, p[0], 0.0), torch.where(side, p[1], 0.0), slope
 
     def hull(self) -> list[Circle]:
         """Level circles that span the solid: dense where it is round, both ends among them."""
@@ -102,7 +102,8 @@ class Faceted:
 
     def normal(self, p: Vectors, face: Int[Tensor, " p"]) -> Vectors:
         """Outward normals at points of the surface."""
-        return p.new_tensor([plane[:3] for plane in self.planes])[face].T.contiguous()
+        x, y, z = p[0].new_tensor([plane[:3] for plane in self.planes]).T.contiguous()
+        return x.index_select(0, face), y.index_select(0, face), z.index_select(0, face)
 
     def hull(self) -> list[Circle]:
         """The corners, as circles of radius 0."""
@@ -129,12 +130,16 @@ class Torus:
         # Begin at the sphere around the whole ring, or at the origin if that lies inside.
         b, c = o[0] * x + o[1] * y + o[2] * z, dot(o, o) - (self.ring + self.tube) ** 2
         inside = b * b - c
-        s = (-b - inside.clamp(min=0).sqrt()).clamp(min=0)
+        meets = (inside >= 0).nonzero()[:, 0]
+        u, v, w, x, y, z, b, inside = (a.index_select(0, meets) for a in (*o, x, y, z, b, inside))
+        s = (-b - inside.sqrt()).clamp(min=0)
         for _ in range(self.steps):
-            s = s + self._safe_step((o[0] + s * x, o[1] + s * y, o[2] + s * z), (x, y, z))
-        gap = self._distance(o[0] + s * x, o[1] + s * y, o[2] + s * z)
-        hit = (inside >= 0) & (gap.abs() < 1e-5) & (s > 0)
-        return torch.where(hit, s / length, math.inf), torch.zeros_like(s, dtype=torch.int64)
+            s = s + self._safe_step((u + s * x, v + s * y, w + s * z), (x, y, z))
+        gap = self._distance(u + s * x, v + s * y, w + s * z)
+        hit = (gap.abs() < 1e-5) & (s > 0)
+        t = torch.full_like(length, math.inf)
+        t[meets] = torch.where(hit, s / length.index_select(0, meets), math.inf)
+        return t, torch.zeros_like(t, dtype=torch.int64)
 
     def _distance(self, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
         across = (x * x + y * y).sqrt() - self.ring
@@ -158,7 +163,7 @@ class Torus:
     def normal(self, p: Vectors, face: Int[Tensor, " p"]) -> Vectors:
         """Outward normals at points of the surface."""
         scale = 1 - self.ring / (p[0] * p[0] + p[1] * p[1]).sqrt().clamp(min=1e-6)
-        return torch.stack([p[0] * scale, p[1] * scale, p[2]])
+        return p[0] * scale, p[1] * scale, p[2]
 
     def hull(self) -> list[Circle]:
         """Level circles of the outer half of the tube."""

@@ -38,7 +38,7 @@ def _textured(picture: Any, key: Tensor) -> Image:
     along, across = x * angle.cos() + y * angle.sin(), y * angle.cos() - x * angle.sin()
     scale = 64 / min(height, width)
     threads = (0.9 * scale * across + 0.8 * (0.35 * scale * along).sin()).sin() * (1.9 * scale * along).sin()
-    tints = [counter.lattice(key[:, None, None] + i, picture.instance + 1) for i in range(3)]
+    tints = [counter.lattice(key[:, None, None] + i, picture.instance + 1) for i in range(1, 4)]
     return picture.image * (0.80 + 0.34 * threads) * (0.62 + 0.62 * torch.stack(tints, 1))
 
 
@@ -70,11 +70,8 @@ def _sensor(picture: Any, key: Tensor) -> Image:
     rows, columns = (torch.arange(s, device=key.device) % 2 for s in picture.image.shape[-2:])
     green = (rows[:, None] + columns) % 2 == 1
     mosaic = torch.stack([(rows[:, None] == 0) & ~green, green, (rows[:, None] == 1) & ~green]).to(blurred.dtype)
-    weights = torch.tensor([[1.0, 2, 1], [2, 4, 2], [1, 2, 1]], device=key.device).expand(3, 1, 3, 3) / 4
     caught = (blurred + 0.12 * gaussian_noise(picture.image, key)) * mosaic
-    filled = F.conv2d(F.pad(caught, (1, 1, 1, 1)), weights, groups=3)
-    share = F.conv2d(F.pad(mosaic[None], (1, 1, 1, 1)), weights, groups=3)
-    return _blocks(filled / share)
+    return _blocks(blur(caught) / blur(mosaic[None]))  # the mean of the neighbours that caught this colour
 
 
 def _toon(picture: Any, key: Tensor) -> Image:
@@ -103,12 +100,13 @@ def _infrared(picture: Any, key: Tensor) -> Image:
 
 def _paper(picture: Any, key: Tensor) -> Image:
     """Cut from coloured paper: one flat colour for each object, a white edge, and a shadow beside it."""
-    k = int(picture.instance.max()) + 1
-    flat = picture.image.clone()
-    for slot in range(-1, k):  # over slots, of which there are few
-        mask = (picture.instance == slot)[:, None]
-        mean = (picture.albedo * mask).sum((2, 3), keepdim=True) / mask.sum((2, 3), keepdim=True).clamp(min=1)
-        flat = torch.where(mask, mean, flat)
+    sky = picture.depth.isinf()
+    sheet = torch.where(sky, -2, picture.instance)
+    colour = torch.where(sky[:, None], picture.image, picture.albedo)
+    flat = torch.zeros_like(colour)
+    for number in range(-2, int(sheet.max()) + 1):  # sky, ground and walls, and the objects, of which there are few
+        mask = (sheet == number)[:, None]
+        flat += mask * ((colour * mask).sum((2, 3), keepdim=True) / mask.sum((2, 3), keepdim=True).clamp(min=1))
     front = (picture.instance >= 0)[:, None].to(flat.dtype)
     side = max(1, min(flat.shape[-2:]) // 32)
     cast = F.pad(front, (side, 0, side, 0))[..., : front.shape[2], : front.shape[3]]

@@ -20,37 +20,41 @@ from visionlab.data.world.questions import (
     TEN,
     TEXT,
     Knobs,
-    all_count,
     attributes_classes,
+    attributes_factors,
     attributes_target,
     boxes_target,
     caption_clear,
     caption_factors,
     caption_target,
     fine_classes,
+    fine_clear,
     fine_factors,
     fine_target,
     first_counts,
     first_is_largest,
+    objects_factors,
+    shapes_factors,
+    shapes_of,
+    shapes_target,
+)
+from visionlab.data.world.relations import (
+    all_count,
     majority_factors,
     majority_target,
     names_of,
-    objects_factors,
     odd_factors,
     odd_target,
     same_clear,
     same_factors,
     same_target,
-    shapes_factors,
-    shapes_of,
-    shapes_target,
 )
 from visionlab.data.world.render import Render
 from visionlab.data.world.scene import Scenes
 from visionlab.data.world.store import Column
 from visionlab.data.world.vocabulary import SHAPE_NAMES
 
-__all__ = ["TASKS", "Task", "knobs_of"]
+__all__ = ["KNOBS", "TASKS", "Task", "knobs_of"]
 
 Size = tuple[int, int]
 
@@ -153,6 +157,31 @@ LIMITS = {
     "margin": (0.01, 1.0),
 }
 
+KNOBS = {
+    "among": "the names to draw from, of the attribute that `by` says; None for all",
+    "by": "what objects agree in: shape, colour or material",
+    "classes": "the shapes to tell apart; None for all",
+    "colour_bias": "share of training images whose colour gives the class away",
+    "detail": "how much a caption says, 1 to 3",
+    "distance": "least and greatest distance of the two objects on the ground",
+    "distractors": "small objects beside what is asked about, 0 to 6",
+    "held_out": "pairs (colour, shape) that no training image shows and every other image does",
+    "imbalance": "how much rarer each next class is in training, 0 to 1",
+    "kind": "what was done to the image: noise, rain, haze, blur, dark or sketch",
+    "label_noise": "share of wrong labels in training",
+    "lead": "by how many objects the majority leads at most",
+    "levels": "heights to tell apart, 2 to 8",
+    "margin": "how much taller each height is than the one before, as a share",
+    "noise": "share of captions in training that say something false",
+    "objects": "how many objects there are (at most, where their number is drawn), 1 to 8",
+    "of": "what is asked: any of shape, colour, material, size",
+    "sizes": "the sizes to draw from: small, medium, large; None for all",
+    "spread": "radius of the circle on the ground that the image shows, 0.5 to 3.2; objects look larger in a small one",
+    "strength": "how much was done to the image, 0 to 1",
+    "synonyms": "whether a caption may call things by other words",
+}
+"""What each knob does."""
+
 CLASS = Column((), "int64")
 
 TASKS: dict[str, Task] = {
@@ -164,7 +193,7 @@ TASKS: dict[str, Task] = {
             {
                 "classes": TEN,
                 "distractors": 1,
-                "spread": 1.7,
+                "spread": 1.9,
                 "colour_bias": 0.0,
                 "imbalance": 0.0,
                 "label_noise": 0.0,
@@ -178,8 +207,8 @@ TASKS: dict[str, Task] = {
         Task(
             "attributes",
             "What size and colour (or what the knob `of` says) is the single object?",
-            {"of": ("size", "colour"), "spread": 1.2},
-            lambda knobs, training: {"objects": 1, "spread": knobs["spread"]},
+            {"of": ("size", "colour"), "spread": 1.7},
+            attributes_factors,
             attributes_target,
             lambda size, knobs: CLASS,
             attributes_classes,
@@ -193,7 +222,7 @@ TASKS: dict[str, Task] = {
             fine_target,
             lambda size, knobs: CLASS,
             fine_classes,
-            first_counts,
+            fine_clear,
         ),
         Task(
             "same",
