@@ -18,12 +18,12 @@ import pathlib, timm, visionlab
 assert pathlib.Path(visionlab.__file__).is_relative_to(sys.argv[1]), visionlab.__file__
 from visionlab import cli, weights
 from visionlab.data.images import load
-from visionlab.experiments.experiment import names, recorded
+from visionlab.experiments.experiment import find, names, recorded
 from visionlab.show.widgets.stripes import StripesInspector
 assert "export" in str(StripesInspector._esm) or pathlib.Path(StripesInspector._esm).exists()
 assert len(load("eurosat_mini", "test")) == 600
 print(weights.load("cswin_nano_eurosat")(load("eurosat_mini", "test")[0][0], top=1))
-print([recorded(name).experiment for name in names()])
+print([recorded(name).experiment for name in names() if find(name).seeds])
 print(timm.is_model("cswin_tiny_224"))
 try:
     cli.main(["lab"])

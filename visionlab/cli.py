@@ -82,8 +82,8 @@ def show(what: tyro.conf.Positional[Literal["claims", "recorded"]] = "claims") -
     """
     from visionlab.experiments.experiment import find, names, recorded
 
-    for name in names():
-        experiment = find(name)
+    for experiment in filter(lambda found: found.seeds, map(find, names())):
+        name = experiment.name
         try:
             result = recorded(name)
         except FileNotFoundError:

@@ -63,8 +63,6 @@ PAPERS = (
             "cswin/same-colour",
             "cswin/positions-direction",
             "cswin/positions-colour",
-            "cswin/segmentation",
-            "cswin/detection",
             "cswin/eurosat",
             "cswin/finetune",
         ),

@@ -1,8 +1,9 @@
-"""Lab 03: what its predictions reveal, and its gap: cut a map into stripes, and put it together again."""
+"""Lab 03: what its predictions reveal, and its gaps: cut a map into stripes and back; LePE within a stripe."""
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from visionlab.backbones.cswin_attention import from_stripes, to_stripes
@@ -136,4 +137,94 @@ STRIPES = Exercise(
     ),
 )
 
-EXERCISES = (STRIPES,)
+
+
+def lepe(values: Tensor, kernel: Tensor, height: int, width: int) -> Tensor:
+    """Convolve the values (n, height * width, C) of each window with kernels (C, 1, 3, 3); the same shape comes out."""
+    n, _, c = values.shape
+    images = values.transpose(1, 2).reshape(n, c, height, width)
+    return F.conv2d(images, kernel, padding=1, groups=c).flatten(2).transpose(1, 2)
+
+
+def _kernel(channels: int, row: int, column: int) -> Tensor:
+    """Kernels that fetch each token's neighbour at (row - 1, column - 1)."""
+    kernel = torch.zeros(channels, 1, 3, 3)
+    kernel[:, :, row, column] = 1
+    return kernel
+
+
+def _lepe_shape(own: Answer) -> str | None:
+    for n, c, h, w in ((3, 4, 5, 2), (2, 3, 2, 6), (1, 2, 1, 1)):
+        got = written(own(torch.ones(n, h * w, c), _kernel(c, 1, 1), h, w))
+        if problem := shapes(got, (n, h * w, c), f"values {(n, h * w, c)} of windows of {h}x{w}"):
+            return problem
+    return None
+
+
+def _fetched(what: str, row: int, column: int, own: Answer) -> str | None:
+    values = torch.arange(1.0, 7).view(1, 6, 1)
+    got = own(values, _kernel(1, row, column), 3, 2).flatten().tolist()
+    expected = lepe(values, _kernel(1, row, column), 3, 2).flatten().tolist()
+    return None if got == expected else (
+        f"in a window of 3x2 tokens with values 1 to 6, a kernel that fetches the neighbour {what} gives {got},"
+        f" expected {expected}"
+    )
+
+
+def _apart(own: Answer) -> str | None:
+    values = torch.zeros(2, 4, 1)
+    values[1] = 5
+    got = own(values, torch.ones(1, 1, 3, 3), 2, 2)[0].flatten().tolist()
+    return None if got == [0, 0, 0, 0] else f"a window of zeros beside one of fives gives {got}, expected zeros"
+
+
+def _channels(own: Answer) -> str | None:
+    values = torch.tensor([1.0, 10.0]).expand(1, 4, 2)
+    kernel = torch.stack([_kernel(1, 1, 1)[0], 2 * _kernel(1, 1, 1)[0]])
+    got = own(values, kernel, 2, 2)[0, 0].tolist()
+    return None if got == [1, 20] else f"channels 1 and 10 with kernels 1 and 2 give {got}, expected [1, 20]"
+
+
+LEPE_SOLUTION = """
+def lepe(values, kernel, height, width):
+    n, _, c = values.shape
+    images = values.transpose(1, 2).reshape(n, c, height, width)
+    images = torch.nn.functional.conv2d(images, kernel, padding=1, groups=c)
+    return images.flatten(2).transpose(1, 2)
+"""
+
+LEPE = Exercise(
+    name="cswin/lepe",
+    task="write lepe.",
+    library=(lepe,),
+    properties=(
+        Property("the shape that comes out", _lepe_shape),
+        Property("the neighbour above", lambda own: _fetched("above", 0, 1, own)),
+        Property("the neighbour on the right", lambda own: _fetched("on the right", 1, 2, own)),
+        Property("one window knows nothing of the next", _apart),
+        Property("each channel has its own kernel", _channels),
+    ),
+    hints=(
+        "The tokens of a window are the pixels of a small image, row by row. `torch.nn.functional.conv2d` takes images"
+        " as (n, C, height, width).",
+        "Bring the channels forward first, `values.transpose(1, 2)`, then reshape. With `groups=C` each channel meets"
+        " its own kernel only, and `padding=1` puts zeros around each image. Then all the way back.",
+        "import torch\n" + LEPE_SOLUTION,
+    ),
+    wrong_answers=tuple(
+        ("import torch\n" + LEPE_SOLUTION.replace(right, wrong), words)
+        for right, wrong, words in (
+            ("values.transpose(1, 2).reshape(n, c, height, width)", "values.reshape(n, c, height, width)", "[1, 20]"),
+            ("reshape(n, c, height, width)", "reshape(n, c, width, height)", "gives [0.0, 0.0, 0.0, 1.0, 2.0, 3.0]"),
+            (
+                "transpose(1, 2).reshape(n, c, height, width)",
+                "permute(2, 0, 1).reshape(1, c, n * height, width)",
+                "expected (3, 10, 4)",
+            ),
+            ("padding=1, ", "", "your code raised RuntimeError"),
+            (".flatten(2).transpose(1, 2)", ".flatten(2)", "expected (3, 10, 4)"),
+        )
+    ),
+)
+
+EXERCISES = (STRIPES, LEPE)

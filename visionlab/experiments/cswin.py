@@ -18,7 +18,6 @@ from visionlab.backbones.cswin_variants import regions_of, stripe_regions, windo
 from visionlab.data.images import load
 from visionlab.data.transforms import dihedral, normalise
 from visionlab.experiments.claim import Claim
-from visionlab.experiments.cswin_dense import DETECTION, SEGMENTATION
 from visionlab.experiments.cswin_finetune import FINETUNE
 from visionlab.experiments.cswin_puzzles import COLOUR_POSITIONS, DIRECTION_POSITIONS, SAME_COLOUR
 from visionlab.experiments.experiment import Experiment, Job, Outcome
@@ -195,6 +194,6 @@ WEIGHTS = (
 )
 
 EXPERIMENTS = (
-    REACH, SAME_COLOUR, DIRECTION_POSITIONS, COLOUR_POSITIONS, SEGMENTATION, DETECTION, EUROSAT,
+    REACH, SAME_COLOUR, DIRECTION_POSITIONS, COLOUR_POSITIONS, EUROSAT,
     FINETUNE,
 )  # fmt: skip

@@ -162,5 +162,6 @@ FINETUNE = Experiment(
     },
     data=("eurosat_mini",),
     folders=True,
+    seeds=(),
     defined_by=(predictor_for, sets_of, finetune_loss, accuracy_on, flip_and_shift),
 )  # fmt: skip

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from visionlab.backbones.cswin import CSWinStage, CSWinTransformer
 from visionlab.backbones.cswin_attention import CrossShapedWindowAttention, StripeAttention, stripe_indices
-from visionlab.backbones.cswin_variants import FlatTransformer
+from visionlab.backbones.cswin_variants import FlatTransformer, RegionAttention, may_attend
 from visionlab.measure.attention import HeadGroup, StageView
 from visionlab.watch import watch
 
-__all__ = ["Field", "StripeProbe", "block_names", "receptive_field"]
+__all__ = ["Field", "StripeProbe", "block_names", "receptive_field", "region_views"]
 
 NAMES = {"vertical": "vertical stripe", "horizontal": "horizontal stripe", "whole": "whole map"}
 
@@ -125,6 +125,35 @@ def _answering(model: nn.Module) -> list[str]:
     if isinstance(model, FlatTransformer) and isinstance(model.blocks[0].attention, CrossShapedWindowAttention):
         return [f"blocks.{i}.attention" for i in range(len(model.blocks))]
     raise ValueError(f"model: expected a network with cross-shaped attention, got {type(model).__name__}")
+
+
+def region_views(model: FlatTransformer, image: Float[Tensor, "1 3 h w"], y: int, x: int) -> list[StageView]:
+    """Return what the token under pixel (y, x) attends to in each block of a flat network of `RegionAttention`.
+
+    Raises:
+        ValueError: if the pixel lies outside the image or the model has another attention.
+    """
+    height, width = image.shape[2:]
+    if not (0 <= y < height and 0 <= x < width):
+        raise ValueError(f"y, x: expected a pixel of a {height}x{width} image, got ({y}, {x})")
+    attentions = [block.attention for block in model.blocks]
+    if not all(isinstance(attention, RegionAttention) for attention in attentions):
+        raise ValueError("model: expected a flat network of regions, got one of cross-shaped windows")
+    model.eval()
+    with torch.no_grad(), watch(model, "blocks.*.attention.softmax") as seen:
+        h, w = model.embed(image).shape[2:]
+        model(image)
+    row, column = y * h // height, x * w // width
+    views = []
+    for i, attention in enumerate(cast("list[RegionAttention]", attentions)):
+        weights = seen[f"blocks.{i}.attention.softmax"][0, :, row * w + column].cpu().float()
+        masks = [may_attend(regions(h, w))[row * w + column].view(h, w).numpy() for regions in attention.groups]
+        parts = [part.mean(dim=0).view(h, w).numpy() for part in weights.chunk(len(masks))]
+        groups = tuple(HeadGroup("its part", part, mask) for part, mask in zip(parts, masks, strict=True))
+        counts = " and ".join(str(int(mask.sum())) for mask in masks)
+        text = f"block {i + 1}, {h}x{w} tokens: token ({row}, {column}) sees {counts} tokens"
+        views.append(StageView((row, column), groups, text, f"block {i + 1}"))
+    return views
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ class Experiment:
         data: data it can run on, the default first.
         folders: whether it can run on a folder of pictures as well.
         versions: of the data, by name.
-        seeds: of the recorded run.
+        seeds: of the recorded run; none if there is nothing to record, since everybody runs it on data of their own.
     """
 
     name: str
