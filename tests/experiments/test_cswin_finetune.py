@@ -84,6 +84,22 @@ def test_published_weights_are_read_from_their_place(tmp_path: Path, monkeypatch
     assert all(parameter.requires_grad for parameter in found.model.parameters())
 
 
+def test_the_gpu_preset_runs_from_published_weights(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VISIONLAB_DATA", str(tmp_path))
+    (tmp_path / "weights").mkdir()
+    torch.save({"state_dict_ema": timm.create_model("cswin_tiny_224").state_dict()},
+               tmp_path / "weights" / "cswin_tiny_224.pth")  # fmt: skip
+    preset: Any = FINETUNE.preset("gpu")
+    recipe = dataclasses.replace(preset.recipe, steps=2, warmup=1, batch=2)
+    (variant,) = preset.variants
+    few = dataclasses.replace(preset, recipe=recipe, workers=0)
+    outcome = FINETUNE.measure(Job(variant, 0, few, str(pictures), device="cpu"))
+    assert 0 <= outcome.metrics["accuracy (%)"] <= 100
+    assert outcome.history[-1]["step"] == 2
+
+
 @pytest.mark.usefixtures("as_users_run_it")
 def test_data_that_cannot_be_learnt_from_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="data: cswin/finetune runs on eurosat_mini, or a folder, got 'nowhere'"):

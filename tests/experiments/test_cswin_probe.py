@@ -13,7 +13,7 @@ from visionlab.backbones.cswin import CSWinTransformer
 from visionlab.backbones.cswin_variants import flat_network
 from visionlab.data import puzzles
 from visionlab.experiments import cswin
-from visionlab.experiments.cswin_probe import StripeProbe, block_names, receptive_field
+from visionlab.experiments.cswin_probe import StripeProbe, block_names, receptive_field, region_views
 from visionlab.measure.attention import StageView
 
 # The second image gives odd maps, whose stripes of width 2 need padding.
@@ -144,6 +144,27 @@ def test_a_flat_network_is_probed_block_by_block() -> None:
     first, second = probe.at(0, 0)
     assert [group.name for group in second.groups] == ["vertical stripe", "horizontal stripe"]
     assert not np.array_equal(first.groups[0].weights, second.groups[0].weights)
+
+
+def test_windows_are_probed_as_well_and_attend_within_their_part_only() -> None:
+    images = puzzles.same_colour(1, generator=torch.Generator().manual_seed(0)).images
+    network = flat_network("shifted window")
+    first, second = region_views(network, images, 5, 26)
+    assert first.token == second.token == (1, 6)
+    assert (first.title, second.text) == ("block 1", "block 2, 8x8 tokens: token (1, 6) sees 4 tokens")
+    (plain,), (shifted,) = first.groups, second.groups
+    assert np.argwhere(plain.mask).tolist() == [[r, c] for r in range(4) for c in range(4, 8)]
+    assert np.argwhere(shifted.mask).tolist() == [[r, c] for r in range(2) for c in range(6, 8)]
+    for group in (plain, shifted):
+        assert group.weights.sum() == pytest.approx(1, abs=1e-6)
+        assert (group.weights[~group.mask] == 0).all() and (group.weights[group.mask] > 0).all()
+    both = region_views(flat_network("cswin", "none"), images, 5, 26)[0].groups
+    probed = StripeProbe(flat_network("cswin"), images).at(5, 26)[0].groups
+    assert all(np.array_equal(ours.mask, theirs.mask) for ours, theirs in zip(both, probed, strict=True))
+    with pytest.raises(ValueError, match="model: expected a flat network of regions, got one of cross-shaped windows"):
+        region_views(flat_network("cswin"), images, 5, 26)
+    with pytest.raises(ValueError, match=r"y, x: expected a pixel of a 32x32 image, got \(32, 0\)"):
+        region_views(network, images, 32, 0)
 
 
 def test_probing_leaves_no_hook_behind(network: CSWinTransformer) -> None:

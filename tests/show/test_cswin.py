@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,9 +12,11 @@ import pytest
 from matplotlib.colors import to_rgb
 from PIL import Image
 
+from visionlab.experiments.result import Result, Row
 from visionlab.measure.attention import HeadGroup, StageView
 from visionlab.show import cswin as draw
 from visionlab.show import theme
+from visionlab.show.cswin_width import Width, width_slider
 from visionlab.show.figure import Figure
 
 STRIPES = np.arange(6)[None, :].repeat(4, axis=0) // 2
@@ -93,3 +96,69 @@ def test_the_outline_lies_where_the_other_tokens_stripe_crosses() -> None:
     assert outlines(shown) == [(8, 16, 8, 16), (0, 8, 0, 8)]
     assert repr(shown).endswith("Outlined: where the stripes of the other token cross.")
     assert outlines(draw.stripe_panels(np.zeros((16, 16, 3)), [view(0, 3)], (1, 14))) == []
+
+
+def told(values: dict[str, float]) -> Result:
+    """A result of three seeds around some means, on boards of 8x8 and of 16x16."""
+    result = Result("cswin/toy", "long", "none", "0")
+    for variant, mean in values.items():
+        for seed in range(3):
+            for size, less in ((8, 0), (16, 20)):
+                result.rows.append(Row(variant, seed, f"accuracy on {size}x{size} (%)", mean - less + seed - 1))
+    return result
+
+
+def test_encodings_keep_their_colour_in_every_panel_and_the_words_say_the_means() -> None:
+    means = {"none": 30.0, "ape": 40.0, "cpe": 95.0, "cpe*": 96.0, "rpe": 80.0, "lepe": 99.0}
+    shown = draw.accuracy_by_size({"direction?": told(means), "colour?": told(means)}, (8, 16), (25, 50))
+    assert "direction?: lepe 99.0, 79.0; cpe 95.0, 75.0" in repr(shown)
+    assert "chance 25" in repr(shown) and repr(shown).endswith("chance 50.")
+    for ax in shown.fig.axes:
+        assert ax.get_legend_handles_labels()[1] == ["lepe", "cpe", "cpe*", "rpe", "ape", "none"]
+        assert [label.get_text() for label in ax.get_xticklabels()] == ["8×8\n(trained on)", "16×16"]
+    for first, second in zip(*(ax.containers for ax in shown.fig.axes), strict=True):
+        assert first[0].get_color() == second[0].get_color()
+
+
+def test_a_figure_by_distance_shows_the_mechanisms_of_equal_cost() -> None:
+    result = Result("cswin/toy", "long", "none", "0")
+    for variant in ("cswin", "global", "shifted window", "window", "axial"):
+        for seed in range(3):
+            for name in draw.DISTANCES:
+                result.rows.append(Row(variant, seed, f"accuracy at distance {name} (%)", 50.0 + len(variant) + seed))
+    shown = draw.accuracy_by_distance(result, "who?")
+    assert shown.fig.axes[0].get_legend_handles_labels()[1] == ["cswin", "shifted window", "window", "axial"]
+    assert "global" not in repr(shown)
+
+
+@dataclass(frozen=True)
+class Field:
+    name: str
+    strength: np.ndarray
+
+    def share(self) -> float:
+        return 100 * float((self.strength > 0).mean())
+
+
+def test_fields_are_drawn_in_order_and_said_in_percent() -> None:
+    fields = [Field(f"block {n}", (np.arange(16).reshape(4, 4) < 4 * n).astype(float)) for n in (1, 2, 3)]
+    shown = draw.field_panels(np.zeros((8, 8, 3)), fields, (1, 1))
+    assert repr(shown).endswith("after block 1 25.0; block 2 50.0; block 3 75.0.")
+    assert [ax.get_title(loc="left") for ax in shown.fig.axes] == [
+        "block 1\n25.0 %", "block 2\n50.0 %", "block 3\n75.0 %", "",
+    ]  # fmt: skip
+
+
+def test_the_slider_changes_the_cross_the_mark_and_the_title() -> None:
+    seen = [np.zeros((4, 4), dtype=int) for _ in range(2)]
+    seen[0][1] = 2
+    seen[1][:2] = 2
+    shown = width_slider([Width(1, seen[0], 10.04), Width(2, seen[1], 12.0)], (1, 2), 40.0)
+    assert shown.layout.title.text == "Width 1: 25.0 % of the map in one block, 10.0 M multiply-adds"
+    assert [step.label for step in shown.layout.sliders[0].steps] == ["1", "2"]
+    assert [step.args[0] for step in shown.layout.sliders[0].steps] == [("1",), ("2",)]
+    narrow, wide = shown.frames
+    assert np.array_equal(np.asarray(narrow.data[0].z), seen[0]) and np.array_equal(np.asarray(wide.data[0].z), seen[1])
+    assert (wide.data[1].x, wide.data[1].y) == ((12.0,), (50.0,))
+    assert wide.layout.title.text.startswith("Width 2: 50.0 %")
+    assert (shown.data[1].x, shown.data[1].y) == ((2,), (1,))

@@ -138,7 +138,6 @@ STRIPES = Exercise(
 )
 
 
-
 def lepe(values: Tensor, kernel: Tensor, height: int, width: int) -> Tensor:
     """Convolve the values (n, height * width, C) of each window with kernels (C, 1, 3, 3); the same shape comes out."""
     n, _, c = values.shape
@@ -165,9 +164,13 @@ def _fetched(what: str, row: int, column: int, own: Answer) -> str | None:
     values = torch.arange(1.0, 7).view(1, 6, 1)
     got = own(values, _kernel(1, row, column), 3, 2).flatten().tolist()
     expected = lepe(values, _kernel(1, row, column), 3, 2).flatten().tolist()
-    return None if got == expected else (
-        f"in a window of 3x2 tokens with values 1 to 6, a kernel that fetches the neighbour {what} gives {got},"
-        f" expected {expected}"
+    return (
+        None
+        if got == expected
+        else (
+            f"in a window of 3x2 tokens with values 1 to 6, a kernel that fetches the neighbour {what} gives {got},"
+            f" expected {expected}"
+        )
     )
 
 

@@ -242,7 +242,7 @@ def accuracy_by_distance(result: Result, title: str) -> Figure:
     )
 
 
-def accuracy_by_size(results: Mapping[str, Result], sizes: Sequence[int], chance: Sequence[float]) -> Figure:
+def accuracy_by_size(results: Mapping[str, Result], sizes: Sequence[int], chance: Sequence[int]) -> Figure:
     """Draw accuracy on boards of some sizes, mean and 95 % interval over seeds: a panel a task, a line an encoding.
 
     Args:
