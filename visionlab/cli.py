@@ -59,7 +59,7 @@ def run(
     from visionlab.experiments.experiment import find, names
 
     if record:
-        for name in names() if experiment == "all" else [experiment]:
+        for name in [n for n in names() if find(n).seeds] if experiment == "all" else [experiment]:
             _record(name, device)
         return
     chosen = find(experiment)

@@ -58,10 +58,15 @@ def test_a_run_on_a_folder_is_kept_and_found_again(pictures: Path, tmp_path: Pat
     run = {"data": str(pictures), "device": "cpu", "folder": tmp_path}
     first = experiment.run("quick", **run)
     (kept,) = tmp_path.glob("*.json")
-    assert "/" not in kept.name
     written = kept.stat().st_mtime_ns
     assert experiment.run("quick", **run).rows == first.rows
     assert kept.stat().st_mtime_ns == written
+    Image.new("RGB", (60, 60), "red").save(pictures / "smooth" / "new.png")
+    try:
+        assert experiment.run("quick", **run).seconds != first.seconds
+        assert len(list(tmp_path.glob("*.json"))) == 2
+    finally:
+        (pictures / "smooth" / "new.png").unlink()
 
 
 def test_published_weights_are_read_from_their_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

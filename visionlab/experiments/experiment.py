@@ -173,7 +173,8 @@ class Experiment:
         part = Result(self.name, result.preset, job.data, result.hash, environment=result.environment)
         key = f"{job.variant}/{job.seed}"
         # Quoted and not simplified: two variants must never share a file.
-        name = f"{result.hash}-{quote(job.data, safe='')}-{quote(job.variant, safe='')}-{job.seed}.json"
+        data = job.data if job.data in self.data else _key_of(Path(job.data))
+        name = f"{result.hash}-{data}-{quote(job.variant, safe='')}-{job.seed}.json"
         file = folder / name if folder else None
         done = file is not None and file.exists()
         if not done or networks:
@@ -217,6 +218,14 @@ def find(name: str) -> Experiment:
         )
     module = importlib.import_module(f"visionlab.experiments.{name.partition('/')[0]}")
     return next(e for e in module.EXPERIMENTS if e.name == name)
+
+
+def _key_of(folder: Path) -> str:
+    """Return a short name of a folder of pictures that is another one when its files are."""
+    about = [(str(file.relative_to(folder)), file.stat()) for file in sorted(folder.rglob("*")) if file.is_file()]
+    content = [str(folder.resolve()), *((name, stat.st_size, stat.st_mtime_ns) for name, stat in about)]
+    digest = hashlib.sha256(repr(content).encode()).hexdigest()[:16]
+    return f"{quote(folder.resolve().name, safe='')[:40]}-{digest}"
 
 
 def recorded_path(name: str) -> Path:
