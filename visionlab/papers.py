@@ -61,8 +61,6 @@ PAPERS = (
         experiments=(
             "cswin/reach",
             "cswin/same-colour",
-            "cswin/positions-direction",
-            "cswin/positions-colour",
             "cswin/eurosat",
             "cswin/finetune",
         ),

@@ -96,10 +96,6 @@ def small(settings: Any, **changes: Any) -> Any:
     ("name", "variant", "changes"),
     [
         ("cswin/same-colour", "cswin", {"test": 64}),
-        ("cswin/positions-direction", "rpe", {"test": 64}),
-        ("cswin/positions-colour", "ape", {"test": 64}),
-        ("cswin/segmentation", "shifted window", {"n": 16, "test": 8}),
-        ("cswin/detection", "cswin", {"n": 16, "test": 8}),
         ("cswin/eurosat", "cswin", {}),
     ],
 )

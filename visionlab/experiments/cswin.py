@@ -19,7 +19,7 @@ from visionlab.data.images import load
 from visionlab.data.transforms import dihedral, normalise
 from visionlab.experiments.claim import Claim
 from visionlab.experiments.cswin_finetune import FINETUNE
-from visionlab.experiments.cswin_puzzles import COLOUR_POSITIONS, DIRECTION_POSITIONS, SAME_COLOUR
+from visionlab.experiments.cswin_puzzles import SAME_COLOUR
 from visionlab.experiments.experiment import Experiment, Job, Outcome
 from visionlab.measure.cost import parameters
 from visionlab.measure.reach import reach
@@ -193,7 +193,4 @@ WEIGHTS = (
     ),
 )
 
-EXPERIMENTS = (
-    REACH, SAME_COLOUR, DIRECTION_POSITIONS, COLOUR_POSITIONS, EUROSAT,
-    FINETUNE,
-)  # fmt: skip
+EXPERIMENTS = (REACH, SAME_COLOUR, EUROSAT, FINETUNE)

@@ -1,4 +1,4 @@
-"""CSWin's attention and positions on puzzles (arXiv 2107.00652, section 4.4, tables 8 to 10): small, exact, offline.
+"""CSWin's attention on a puzzle (arXiv 2107.00652, section 4.4, tables 8 and 9): small, exact, offline.
 
 A flat network of two blocks answers a question about two cells of a noisy board, at these two cells.
 """
@@ -13,7 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from visionlab.backbones.cswin_positions import POSITIONS, AbsoluteEncoding, ConditionalEncoding, RelativeBias
 from visionlab.backbones.cswin_variants import MECHANISMS, RegionAttention, flat_network, multiply_adds, regions_of
 from visionlab.data import puzzles
 from visionlab.experiments.claim import Claim
@@ -22,7 +21,7 @@ from visionlab.train.loop import Recipe, fit, start
 from visionlab.train.randomness import generator, seeded
 from visionlab.train.stream import Batch, Fresh
 
-__all__ = ["COLOUR_POSITIONS", "DIRECTION_POSITIONS", "SAME_COLOUR", "same_colour_under"]
+__all__ = ["DISTANCES", "SAME_COLOUR", "same_colour_under"]
 
 DISTANCES = {"1": (1, 1), "2": (2, 2), "3": (3, 3), "4-5": (4, 5), "6-7": (6, 7)}
 
@@ -31,12 +30,6 @@ def draw_same_colour(n: int, rng: torch.Generator, *, cells: int) -> Batch:
     """Draw images (n, 3, H, W), the two cells (n, 2, 2), whether they agree (n,) and distances (n,)."""
     puzzle = puzzles.same_colour(n, cells=cells, generator=rng)
     return puzzle.images, puzzle.cells, puzzle.same, puzzle.distance
-
-
-def draw_direction(n: int, rng: torch.Generator, *, cells: int) -> Batch:
-    """Draw images (n, 3, H, W), two neighbouring cells (n, 2, 2), in which direction green lies from red, distances."""
-    puzzle = puzzles.domino(n, cells=cells, generator=rng)
-    return puzzle.images, puzzle.cells, puzzle.direction, puzzle.distance
 
 
 def at_cells(logits: Tensor, cells: Tensor) -> Tensor:
@@ -167,102 +160,6 @@ SAME_COLOUR = Experiment(
             margin=0.1,
             remark="Two axial blocks reach everything as well, and both networks answer all pairs: the task has no"
             " room for a difference. The paper reports +0.3 points on ImageNet and +1.6 box AP on COCO (table 8).",
-        ),
-    ),
-)
-
-
-# --- Positions: the same network with five encodings, on boards larger than those it was trained on ------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class Positions:
-    """Scale of the experiments on positions."""
-
-    recipe: Recipe
-    variants: tuple[str, ...] = POSITIONS
-    cells: int = 8
-    larger: tuple[int, ...] = (12, 16)
-    test: int = 2048
-
-
-def measure_positions(job: Job, draw: Callable[..., Batch], num_classes: int) -> Outcome:
-    """Train cross-shaped windows with one encoding; test on boards of the size they were trained on, and larger."""
-    preset: Positions = job.preset
-    model, outcome = train_flat(job, draw, "cswin", job.variant, num_classes)
-    metrics = {}
-    for cells in (preset.cells, *preset.larger):
-        test = draw(preset.test, generator(job.seed, 1_000_000, cells), cells=cells)
-        metrics[f"accuracy on {cells}x{cells} (%)"] = right_answers(model, test).mean().item()
-    return Outcome(metrics, outcome.history, network=model)
-
-
-def measure_colour(job: Job) -> Outcome:
-    """Ask whether two cells anywhere agree: it needs no position."""
-    return measure_positions(job, draw_same_colour, 2)
-
-
-def measure_direction(job: Job) -> Outcome:
-    """Ask in which direction a neighbour lies: it needs one."""
-    return measure_positions(job, draw_direction, 4)
-
-
-ENCODINGS = (AbsoluteEncoding, ConditionalEncoding, RelativeBias, measure_positions)
-PRESETS = {
-    "quick": Positions(
-        recipe=Recipe(steps=100, batch=32, learning_rate=3e-3, warmup=10), variants=("lepe", "ape"), test=512
-    ),
-    "long": Positions(recipe=Recipe(steps=500, batch=64, learning_rate=3e-3, warmup=50)),
-    "gpu": Positions(recipe=Recipe(steps=2000, batch=256, learning_rate=3e-3, warmup=200), test=8192),
-}
-
-DIRECTION_POSITIONS = Experiment(
-    name="cswin/positions-direction",
-    question="In which direction does the green neighbour of a red cell lie? Which position encoding can tell?",
-    variants=POSITIONS,
-    measure=measure_direction,
-    presets=PRESETS,
-    defined_by=(*SHARED, *ENCODINGS, draw_direction, puzzles.domino),
-    versions={"puzzles": puzzles.VERSION},
-    claims=(
-        _beats(
-            "lepe",
-            "ape",
-            table=10,
-            name="local",
-            statement="LePE, beside the values of its stripe, tells directions that a table of places does not",
-            metric="accuracy on 8x8 (%)",
-            margin=20.0,
-        ),
-        _beats(
-            "lepe",
-            "rpe",
-            table=10,
-            name="larger-boards",
-            statement="On boards twice as large as in training, LePE tells directions better than RPE",
-            metric="accuracy on 16x16 (%)",
-            margin=2.0,
-        ),
-    ),
-)
-
-COLOUR_POSITIONS = Experiment(
-    name="cswin/positions-colour",
-    question="Do two cells have the same colour, on boards larger than any seen in training?",
-    variants=POSITIONS,
-    measure=measure_colour,
-    presets=PRESETS,
-    defined_by=(*SHARED, *ENCODINGS, draw_same_colour, puzzles.same_colour),
-    versions={"puzzles": puzzles.VERSION},
-    claims=(
-        _beats(
-            "lepe",
-            "ape",
-            table=10,
-            name="other-sizes",
-            statement="On boards twice as large as in training, LePE answers more pairs than a resized table of places",
-            metric="accuracy on 16x16 (%)",
-            margin=2.0,
         ),
     ),
 )
