@@ -322,9 +322,15 @@ def multiply_adds(network: nn.Module, *shape: int) -> int:
             total += 2 * q.numel() * q.shape[2]
 
     hooks = [module.register_forward_hook(count) for module in network.modules()]
+    # Both branches at once would call no convolution that a hook could see.
+    attends = {module: module.fused_attn for module in network.modules() if isinstance(module, Attend)}
     try:
+        for module in attends:
+            module.fused_attn = False
         network(next(network.parameters()).new_zeros(shape))
     finally:
+        for module, fused in attends.items():
+            module.fused_attn = fused
         for hook in hooks:
             hook.remove()
     return total
