@@ -88,6 +88,14 @@ def test_whole_scenes_are_what_the_plain_tracer_sees(factors: dict[str, Any], si
         assert min(shares.values()) > 0.998, shares
 
 
+@pytest.mark.parametrize("elevation", [-8.0, 0.0, 2.0])
+def test_a_light_at_the_horizon_throws_shadows_as_far_as_anything_stands(elevation: float) -> None:
+    found = changed(scenes(7, range(2), objects=8, places="open"), light={"elevation": elevation})
+    for i in range(len(found)):
+        shares = agreement(found[i], (48, 64))
+        assert min(shares.values()) > 0.998, shares
+
+
 @pytest.mark.parametrize("lying", [False, True])
 def test_rays_that_graze_the_rim_of_a_ring_are_told_apart(lying: bool) -> None:
     found = scenes(2, range(2), shapes="ring", objects=1, lying=float(lying), spread=0.5)

@@ -30,6 +30,7 @@ __all__ = [
     "take",
 ]
 
+LEVEL, FAR = 0.05, 20.0  # sine of a light's elevation under which its shadows are traced to this distance
 MARGIN = 1e-3  # by which a rectangle is wider than what it is around, for rounding
 REACH = 2.0  # no solid extends farther than this from the middle of its coordinates
 
@@ -186,8 +187,8 @@ def _maybe_shadowed(
     """Every piece with every point that it may shadow: (place among all pieces in order and groups, point, where)."""
     (_, groups, pixels), scene = lit.shape, pieces.scene[pieces.order]
     corners, light = pieces.corners[..., pieces.order, None], light[:, scene]
-    # What is in the shadow of a box lies between it and its shadow on the ground.
-    shadow = corners - light[:, None] * (corners[2] / light[2])
+    # What is in the shadow of a box lies between it and its shadow on the ground, which a level light does not throw.
+    shadow = corners - light[:, None] * torch.where(light[2] > LEVEL, corners[2] / light[2], FAR)
     ends = torch.cat([corners.expand_as(shadow), shadow], dim=1).flatten(2)
     owner, pixel = inside(*box_ends(view, scene.repeat_interleave(groups), ends, size), size[1])
     start = (scene[:, None] * groups + torch.arange(groups, device=scene.device)).flatten() * pixels
