@@ -34,5 +34,5 @@ __all__ = [
     "scenes",
 ]
 
-VERSION = 3
+VERSION = 4
 """Raised by any change of pixels or labels: it goes into cache keys, weights cards and recorded results."""
