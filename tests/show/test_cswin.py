@@ -91,6 +91,12 @@ def test_the_plain_picture_stands_beside_the_panels_as_it_is() -> None:
     assert share(draw.stripe_panels(image, [view(0, 3)], (1, 14)), "#FF0000") == 0
 
 
+def test_there_is_a_row_for_each_group_of_heads() -> None:
+    one = StageView((0, 0), (group("its part", slice(0, 2), slice(0, 2)),), "", "block 1")
+    assert len(draw.stripe_panels(np.zeros((16, 16, 3)), [one, one], (1, 1)).fig.axes) == 2
+    assert len(draw.stripe_panels(np.zeros((16, 16, 3)), [view(0, 0), one], (1, 1)).fig.axes) == 4
+
+
 def test_the_outline_lies_where_the_other_tokens_stripe_crosses() -> None:
     shown = draw.stripe_panels(np.zeros((16, 16, 3)), [view(0, 3)], (1, 14), other=[view(2, 0)])
     assert outlines(shown) == [(8, 16, 8, 16), (0, 8, 0, 8)]

@@ -139,8 +139,9 @@ def stripe_panels(
 
     height, width = image.shape[:2]
     columns = plain + len(views)
-    size = 2.5 * columns, 2 * (2.5 * height / width + 0.6)
-    fig, axes = plt.subplots(2, columns, figsize=size, squeeze=False)
+    rows = max(len(view.groups) for view in views)
+    size = 2.5 * columns, rows * (2.5 * height / width + 0.6)
+    fig, axes = plt.subplots(rows, columns, figsize=size, squeeze=False)
     for ax in axes.flat:
         ax.axis("off")
     if plain:

@@ -63,19 +63,20 @@ def width_slider(widths: Sequence[Width], token: tuple[int, int], full_cost: flo
         for w in widths
     ]
     fig.add_vline(x=round(full_cost, 1), line={"color": theme.color("reference"), "dash": "dot"}, row=1, col=2)
-    fig.update_yaxes(autorange="reversed", showticklabels=False, scaleanchor="x", constrain="domain", row=1, col=1)
-    fig.update_xaxes(showticklabels=False, constrain="domain", row=1, col=1)
-    fig.update_xaxes(title="multiply-adds of one attention (M)", rangemode="tozero", row=1, col=2)
-    fig.update_yaxes(title="seen in one block (%)", range=[0, 108], row=1, col=2)
+    fig.update_yaxes(autorange="reversed", visible=False, scaleanchor="x", constrain="domain", row=1, col=1)
+    fig.update_xaxes(visible=False, constrain="domain", row=1, col=1)
+    fig.update_xaxes(title="multiply-adds (M)", title_standoff=5, rangemode="tozero", row=1, col=2)
+    fig.update_yaxes(title="seen in one block (%)", range=[0, 118], row=1, col=2)
+    still = {"duration": 0, "redraw": True}
     steps = [
         {
             "label": str(w.width),
             "method": "animate",
-            "args": [[str(w.width)], {"mode": "immediate", "frame": {"duration": 0, "redraw": True}}],
+            "args": [[str(w.width)], {"mode": "immediate", "frame": still, "transition": {"duration": 0}}],
         }
         for w in widths
     ]
-    slider = {"active": 0, "currentvalue": {"prefix": "stripe width: "}, "pad": {"t": 55}, "steps": steps}
+    slider = {"active": 0, "currentvalue": {"prefix": "stripe width: "}, "pad": {"t": 65}, "steps": steps}
     fig.update_layout(
         title=_title(first), showlegend=False, height=430, margin={"t": 60, "b": 10, "l": 10}, sliders=[slider]
     )
