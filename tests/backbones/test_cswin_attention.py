@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from tests.plain_cswin import cross_shaped_attention, plain
+from visionlab.backbones import cswin_attention
 from visionlab.backbones.cswin_attention import (
     Attend,
     CrossShapedWindowAttention,
@@ -224,6 +225,18 @@ def test_both_branches_at_once_give_what_they_give_one_by_one(side: int, sw: int
         assert one.grad is not None and other.grad is not None
         torch.testing.assert_close(one.grad, other.grad, rtol=1e-10, atol=1e-12, msg=name)
     assert multiply_adds(together, x) == multiply_adds(apart, x)
+
+
+def test_large_maps_are_computed_branch_by_branch(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    both = cswin_attention.attend_crosswise
+    monkeypatch.setattr(cswin_attention, "attend_crosswise", lambda *given: calls.append(1) or both(*given))
+    module = attention()
+    side = int((cswin_attention.SMALL / 8) ** 0.5) // 2 * 2
+    module(a_map(1, side, side, 8))
+    assert calls == [1]
+    module(a_map(1, side + 2, side + 2, 8))
+    assert calls == [1]
 
 
 def test_branches_are_computed_one_by_one_where_they_are_watched_or_the_map_is_not_square() -> None:

@@ -25,6 +25,7 @@ __all__ = [
     "window_size",
 ]
 
+SMALL = 2**14  # numbers of one map, up to which both branches at once were faster (two CPU threads)
 Orientation = Literal["vertical", "horizontal", "whole"]
 
 
@@ -137,9 +138,9 @@ class CrossShapedWindowAttention(nn.Module):
 
     With ``whole=True`` (the last stage) all heads attend over the whole map instead.
 
-    On a square map that the stripe width divides, horizontal stripes are vertical stripes of the transposed map; both
-    branches are then computed as one, which saves half of the calls. It is the same sum; `visionlab.watch`, which looks
-    into the branches, has them computed one by one.
+    On a square map that the stripe width divides, horizontal stripes are vertical stripes of the transposed map; on
+    small ones, where calls cost more than what they compute, both branches are computed as one. It is the same sum;
+    `visionlab.watch`, which looks into the branches, has them computed one by one.
     """
 
     def __init__(self, dim: int, *, heads: int, stripe_width: int, qkv_bias: bool = True, whole: bool = False) -> None:
@@ -160,8 +161,8 @@ class CrossShapedWindowAttention(nn.Module):
         b, h, w, _ = x.shape
         qkv = self.qkv(x).view(b, h, w, 3, len(self.branches), x.shape[3] // len(self.branches))
         branches = cast("list[StripeAttention]", list(self.branches))
-        together = len(branches) == 2 and all(branch.attend.fused_attn for branch in branches)
-        if together and h == w and h % branches[0].stripe_width == 0:
+        small = h == w and h * w * x.shape[3] <= SMALL and h % branches[0].stripe_width == 0
+        if small and len(branches) == 2 and all(branch.attend.fused_attn for branch in branches):
             return self.proj(attend_crosswise(qkv, *branches))
         parts = [branch(part) for branch, part in zip(branches, qkv.unbind(4), strict=True)]
         return self.proj(torch.cat(parts, dim=-1))
