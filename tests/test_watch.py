@@ -23,7 +23,8 @@ def test_attention_of_our_networks_is_seen_and_sums_to_one() -> None:
     network, x = nano(), torch.randn(2, 3, 64, 64)
     before = network(x)
     with watch(network, "*.softmax") as seen:
-        assert torch.equal(network(x), before)
+        # On small maps both branches are computed at once where nobody looks: the same sum in another order.
+        torch.testing.assert_close(network(x), before)
     assert len(seen) == 9
     assert seen["stages.0.blocks.0.attention.branches.0.attend.softmax"].shape == (32, 1, 16, 16)
     assert all(torch.allclose(w.sum(dim=-1), torch.ones(())) for w in seen.values())

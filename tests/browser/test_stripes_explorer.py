@@ -99,6 +99,7 @@ def test_it_opens_filled_and_answers_a_click(address: str, chromium: Any, tmp_pa
     said = page.locator("#words textarea").input_value()
     before = page.locator("#field img").get_attribute("src")
     picture = page.locator("#view img")
+    page.wait_for_function("() => document.querySelector('#view img').naturalHeight > 100")
     box = picture.bounding_box()
     picture.click(position={"x": box["width"] * 0.3, "y": box["height"] * 0.8})
     page.wait_for_function("old => document.querySelector('#words textarea').value !== old", arg=said, timeout=15_000)

@@ -53,6 +53,11 @@ def test_the_small_network_learns_a_folder(pictures: Path) -> None:
     assert outcome.network.head.out_features == 2
 
 
+def test_a_folder_smaller_than_a_batch_is_one_batch(pictures: Path) -> None:
+    preset = dataclasses.replace(quick(3), recipe=dataclasses.replace(quick(3).recipe, batch=32))
+    assert FINETUNE.measure(Job("cswin_nano_eurosat", 0, preset, str(pictures), device="cpu")).history
+
+
 def test_a_run_on_a_folder_is_kept_and_found_again(pictures: Path, tmp_path: Path) -> None:
     experiment = dataclasses.replace(FINETUNE, presets={"quick": quick(3)})
     run = {"data": str(pictures), "device": "cpu", "folder": tmp_path}

@@ -6,7 +6,7 @@ put; ``--variants`` chooses the network. Without any download, the small network
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -113,9 +113,10 @@ def measure_finetune(job: Job) -> Outcome:
     def prepare(batch: Batch, rng: torch.Generator) -> Batch:
         return predictor.normalise(flip_and_shift(batch[0], shift=preset.shift, generator=rng)), batch[1]
 
+    recipe = replace(preset.recipe, batch=min(preset.recipe.batch, len(learn)))
     run = fit(
         predictor.model, Shuffled(learn, workers=preset.workers), partial(finetune_loss, smoothing=preset.smoothing),
-        preset.recipe, seed=job.seed, fabric=start(preset.recipe.precision, job.device), augment=prepare,
+        recipe, seed=job.seed, fabric=start(recipe.precision, job.device), augment=prepare,
         hook=job.hook, checkpoint=job.checkpoint,
     )  # fmt: skip
     return Outcome({"accuracy (%)": accuracy_on(run.model, predictor, test)}, run.history, network=run.model)
