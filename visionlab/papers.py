@@ -61,6 +61,10 @@ PAPERS = (
         experiments=(
             "cswin/reach",
             "cswin/same-colour",
+            "cswin/positions-direction",
+            "cswin/positions-colour",
+            "cswin/segmentation",
+            "cswin/detection",
             "cswin/eurosat",
             "cswin/finetune",
         ),

@@ -18,6 +18,8 @@ from visionlab.backbones.cswin_variants import regions_of, stripe_regions, windo
 from visionlab.data.images import load
 from visionlab.data.transforms import dihedral, normalise
 from visionlab.experiments.claim import Claim
+from visionlab.experiments.cswin_dense import DETECTION, SEGMENTATION
+from visionlab.experiments.cswin_encodings import COLOUR_POSITIONS, DIRECTION_POSITIONS
 from visionlab.experiments.cswin_finetune import FINETUNE
 from visionlab.experiments.cswin_puzzles import SAME_COLOUR
 from visionlab.experiments.experiment import Experiment, Job, Outcome
@@ -193,4 +195,7 @@ WEIGHTS = (
     ),
 )
 
-EXPERIMENTS = (REACH, SAME_COLOUR, EUROSAT, FINETUNE)
+EXPERIMENTS = (
+    REACH, SAME_COLOUR, DIRECTION_POSITIONS, COLOUR_POSITIONS, SEGMENTATION, DETECTION, EUROSAT,
+    FINETUNE,
+)  # fmt: skip
