@@ -65,6 +65,7 @@ PAPERS = (
             "cswin/positions-colour",
             "cswin/segmentation",
             "cswin/detection",
+            "cswin/world",
             "cswin/eurosat",
             "cswin/finetune",
         ),

@@ -13,9 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from tests.data.small_images import write
-from visionlab.experiments import cswin
+from visionlab.experiments import cswin_dense as dense
+from visionlab.experiments import cswin_images as on_images
 from visionlab.experiments import cswin_puzzles as puzzles
 from visionlab.experiments.experiment import Job, find
+from visionlab.measure.cost import parameters
 
 REACH = {
     (56, "cswin"): [0.0354, 1],
@@ -96,6 +98,11 @@ def small(settings: Any, **changes: Any) -> Any:
     ("name", "variant", "changes"),
     [
         ("cswin/same-colour", "cswin", {"test": 64}),
+        ("cswin/positions-direction", "rpe", {"test": 64}),
+        ("cswin/positions-colour", "ape", {"test": 64}),
+        ("cswin/segmentation", "shifted window", {"n": 16, "test": 8}),
+        ("cswin/detection", "cswin", {"n": 16, "test": 8}),
+        ("cswin/world", "cswin", {"n": 16, "test": 8}),
         ("cswin/eurosat", "cswin", {}),
     ],
 )
@@ -142,15 +149,17 @@ def test_same_colour_reports_what_its_claims_ask_for() -> None:
 def test_eurosat_runs_on_any_folder_of_the_same_form(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for split, number in (("train", 2), ("test", 1)):
-        for i, name in enumerate(cswin.EUROSAT_CLASSES):
+        for i, name in enumerate(on_images.EUROSAT_CLASSES):
             for j in range(number):
                 # Each class has a brightness of its own; tiles of other sizes are brought to 64 pixels.
                 tile = rng.integers(20 * i, 20 * i + 60, (48, 80, 3), dtype=np.uint8)
                 write(tmp_path / split / name / f"{j}.png", tile)
-    outcome = cswin.measure_eurosat(Job("cswin", 0, small(find("cswin/eurosat").preset("gpu")), str(tmp_path), "cpu"))
+    outcome = on_images.measure_eurosat(
+        Job("cswin", 0, small(find("cswin/eurosat").preset("gpu")), str(tmp_path), "cpu")
+    )
     assert outcome.metrics["parameters (M)"] == pytest.approx(1.19, abs=0.005)
     assert outcome.metrics["accuracy (%)"] in [10 * n for n in range(11)]
-    images, labels = cswin.images_of(str(tmp_path), "train")
+    images, labels = on_images.images_of(str(tmp_path), "train")
     assert images.shape == (20, 3, 64, 64)
     assert labels.tolist() == [i for i in range(10) for _ in range(2)]
     low, high = ((images[labels == i] * 0.225 + 0.45).mean().item() * 255 for i in (0, 9))
@@ -170,10 +179,59 @@ def test_accuracy_is_the_share_of_right_answers() -> None:
 
     images = torch.linspace(0, 1, 600).view(-1, 1, 1, 1).expand(-1, 3, 2, 2)
     labels = (torch.arange(600) >= 450).long()
-    assert cswin.accuracy(Threshold(), images, labels) == pytest.approx(75)
-    loss, values = cswin.classify_loss(Threshold(), (images, labels), smoothing=0.1)
+    assert on_images.accuracy(Threshold(), images, labels) == pytest.approx(75)
+    loss, values = on_images.classify_loss(Threshold(), (images, labels), smoothing=0.1)
     assert values["accuracy"].item() == pytest.approx(75)
     # Logits are 1 and 0; of each label, a tenth of its weight is shared by both classes.
     right, wrong = math.log(1 + math.exp(-1)), math.log(1 + math.e)
     expected = [0.95 * hit + 0.05 * miss for hit, miss in ((right, wrong), (wrong, right))]
     assert loss.item() == pytest.approx(0.75 * expected[0] + 0.25 * expected[1], rel=1e-5)
+
+
+def test_dense_rivals_cost_the_same() -> None:
+    (ours, price), (theirs, cost) = (dense.backbone_of(name) for name in dense.VARIANTS)
+    assert cost == price
+    assert parameters(theirs) == parameters(ours)
+
+
+def test_a_perfect_answer_scores_a_hundred_and_what_is_kept_is_what_was_found(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("VISIONLAB_CACHE", str(tmp_path))
+    settings = small(find("cswin/segmentation").preset("quick"), n=8, test=8)
+    job = Job("cswin", 0, settings, "world", device="cpu")
+    images, masks = dense.scenes_of(job, "segmentation", "test")
+    _, boxes = dense.scenes_of(job, "detection", "test")
+    assert set(masks.unique().tolist()) <= set(range(5)) and set(boxes[..., 4].unique().tolist()) <= {-1, 0, 1, 2, 3}
+
+    class Knows(nn.Module):
+        """Looks the scene up among the test images."""
+
+        def __init__(self, network: nn.Module) -> None:
+            super().__init__()
+            self.network = network
+            self.classify = getattr(network, "classify", None)
+
+        def forward(self, asked: Any, targets: Any = None) -> Any:
+            if self.training:
+                return self.network(asked, targets) if targets else self.network(asked)
+            if isinstance(asked, Tensor):
+                known = [next(i for i in range(8) if torch.allclose(dense.normalised(images[i]), x)) for x in asked]
+                return nn.functional.one_hot(masks[known].long(), 5).permute(0, 3, 1, 2).float()
+            known = [next(i for i in range(8) if torch.equal(images[i], x)) for x in asked]
+            targets = dense.targets_of(boxes[known], (64, 64))
+            return [target | {"scores": torch.ones(len(target["labels"]))} for target in targets]
+
+    trained = dense.train
+    monkeypatch.setattr(dense, "train", lambda job, network, *rest: _with(trained(job, network, *rest), Knows(network)))
+    found = dense.measure_segmentation(job)
+    assert found.metrics["mIoU (%)"] == found.metrics["pixels right (%)"] == 100
+    assert np.array_equal(found.arrays["masks"], masks[:4].numpy())
+    found = dense.measure_detection(job)
+    assert found.metrics["AP50 (%)"] == pytest.approx(100)
+    expected = [[i, *box] for i, each in enumerate(boxes[:4].tolist()) for box in each if box[-1] >= 0]
+    assert found.arrays["boxes"].tolist() == expected
+
+
+def _with(run: Any, model: nn.Module) -> Any:
+    return dataclasses.replace(run, model=model)

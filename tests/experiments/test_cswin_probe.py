@@ -12,7 +12,7 @@ from torch import Tensor
 from visionlab.backbones.cswin import CSWinTransformer
 from visionlab.backbones.cswin_variants import flat_network
 from visionlab.data import puzzles
-from visionlab.experiments import cswin
+from visionlab.experiments.cswin_images import NANO
 from visionlab.experiments.cswin_probe import StripeProbe, block_names, receptive_field, region_views
 from visionlab.measure.attention import StageView
 
@@ -23,7 +23,7 @@ SIZES = {(64, 64): [(16, 16), (8, 8), (4, 4), (2, 2)], (50, 77): [(12, 19), (6, 
 @pytest.fixture(scope="module")
 def network() -> CSWinTransformer:
     torch.manual_seed(0)
-    return CSWinTransformer(**cswin.NANO, num_classes=10).eval()
+    return CSWinTransformer(**NANO, num_classes=10).eval()
 
 
 def picture(height: int, width: int) -> Tensor:
@@ -39,7 +39,7 @@ def queries_and_keys(network: CSWinTransformer, image: Tensor) -> list[tuple[np.
     found = []
     with torch.no_grad():
         tokens = network.stem(image)
-        for stage, heads in zip(network.stages, cswin.NANO["heads"], strict=True):
+        for stage, heads in zip(network.stages, NANO["heads"], strict=True):
             tokens = stage.merge(tokens)
             for block in stage.blocks:
                 before, tokens = tokens, block(tokens)
@@ -82,7 +82,7 @@ def test_probed_attention_equals_the_softmax_of_queries_times_keys(
     probe, stages = StripeProbe(network, picture(*size)), queries_and_keys(network, picture(*size))
     assert probe.map_sizes == SIZES[size]
     for y, x in pixels(*size):
-        for view, (q, k), width in zip(probe.at(y, x), stages, cswin.NANO["stripe_widths"], strict=True):
+        for view, (q, k), width in zip(probe.at(y, x), stages, NANO["stripe_widths"], strict=True):
             for i, group in enumerate(view.groups):
                 weights, mask = by_hand(q, k, view, i, width)
                 assert np.allclose(group.weights, weights, atol=1e-6), (view.title, group.name)
@@ -96,7 +96,7 @@ def test_probed_attention_equals_the_softmax_of_queries_times_keys(
 def test_probed_attention_is_a_distribution_over_the_stripe(network: CSWinTransformer, size: tuple[int, int]) -> None:
     probe, padded = StripeProbe(network, picture(*size)), 0
     for y, x in pixels(*size):
-        for (h, w), view, width in zip(probe.map_sizes, probe.at(y, x), cswin.NANO["stripe_widths"], strict=True):
+        for (h, w), view, width in zip(probe.map_sizes, probe.at(y, x), NANO["stripe_widths"], strict=True):
             for group in view.groups:
                 assert group.weights.shape == group.mask.shape == (h, w)
                 assert group.mask[view.token]
@@ -207,7 +207,7 @@ def test_the_receptive_field_is_what_moves_the_token(network: CSWinTransformer) 
     """Against another gradient: that of the token by each of the stem's tokens, through all blocks of the network."""
     image = picture(64, 64)
     names = block_names(network)
-    depths = cswin.NANO["depths"]
+    depths = NANO["depths"]
     assert names == [f"stage {s + 1}, block {b + 1}" for s, depth in enumerate(depths) for b in range(depth)]
     stem = network.stem(image).detach().requires_grad_()
     tokens = stem

@@ -104,6 +104,28 @@ def test_the_outline_lies_where_the_other_tokens_stripe_crosses() -> None:
     assert outlines(draw.stripe_panels(np.zeros((16, 16, 3)), [view(0, 3)], (1, 14))) == []
 
 
+def told(values: dict[str, float]) -> Result:
+    """A result of three seeds around some means, on boards of 8x8 and of 16x16."""
+    result = Result("cswin/toy", "long", "none", "0")
+    for variant, mean in values.items():
+        for seed in range(3):
+            for size, less in ((8, 0), (16, 20)):
+                result.rows.append(Row(variant, seed, f"accuracy on {size}x{size} (%)", mean - less + seed - 1))
+    return result
+
+
+def test_encodings_keep_their_colour_in_every_panel_and_the_words_say_the_means() -> None:
+    means = {"none": 30.0, "ape": 40.0, "cpe": 95.0, "cpe*": 96.0, "rpe": 80.0, "lepe": 99.0}
+    shown = draw.accuracy_by_size({"direction?": told(means), "colour?": told(means)}, (8, 16), (25, 50))
+    assert "direction?: lepe 99.0, 79.0; cpe 95.0, 75.0" in repr(shown)
+    assert "chance 25" in repr(shown) and repr(shown).endswith("chance 50.")
+    for ax in shown.fig.axes:
+        assert ax.get_legend_handles_labels()[1] == ["lepe", "cpe", "cpe*", "rpe", "ape", "none"]
+        assert [label.get_text() for label in ax.get_xticklabels()] == ["8×8\n(trained on)", "16×16"]
+    for first, second in zip(*(ax.containers for ax in shown.fig.axes), strict=True):
+        assert first[0].get_color() == second[0].get_color()
+
+
 def test_a_figure_by_distance_shows_the_mechanisms_of_equal_cost() -> None:
     result = Result("cswin/toy", "long", "none", "0")
     for variant in ("cswin", "global", "shifted window", "window", "axial"):

@@ -33,6 +33,7 @@ SMALL: dict[str, Any] = {
 }  # fmt: skip
 WINDOWS = (4, 4, 4, 2)  # at 64 pixels a token sees as many others as in stripes of the widths above
 VARIANTS = ("cswin", "shifted window")
+SURE = 0.5  # score from which on a box is kept to be looked at
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
 
@@ -43,8 +44,11 @@ class Dense:
     recipe: Recipe
     n: int
     test: int
-    objects: int = 4
+    classes: tuple[str, ...] = ("sphere", "cube", "cone", "ring")
+    objects: int = 3
+    sizes: tuple[str, ...] = ("medium", "large")
     width: int = 64
+    kept: int = 4  # test scenes whose answers are kept, to be looked at
 
 
 def backbone_of(variant: str) -> tuple[nn.Module, float]:
@@ -58,7 +62,8 @@ def scenes_of(job: Job, task: str, split: str) -> tuple[Tensor, Tensor]:
     """Return images in [0, 1] and answers of a task of the world."""
     preset: Dense = job.preset
     n = preset.n if split == "train" else preset.test
-    images, answers = world.dataset(task, split, n, size=SIZE, seed=job.seed, objects=preset.objects).tensors()
+    knobs = {name: getattr(preset, name) for name in ("classes", "objects", "sizes")}
+    images, answers = world.dataset(task, split, n, size=SIZE, seed=job.seed, **knobs).tensors()
     return images, torch.as_tensor(answers)
 
 
@@ -89,8 +94,8 @@ def measure_segmentation(job: Job) -> Outcome:
     """Train a segmentation network and measure it on new scenes."""
     with seeded(job.seed), torch.enable_grad():
         backbone, cost = backbone_of(job.variant)
-        network = SegmentationFPN(backbone, len(world.TASKS["segmentation"].classes({})), width=job.preset.width,
-                                  head_width=job.preset.width)  # fmt: skip
+        width = job.preset.width
+        network = SegmentationFPN(backbone, 1 + len(job.preset.classes), width=width, head_width=width)
         run = train(job, network, *scenes_of(job, "segmentation", "train"), pixel_loss)
     model = run.model.eval()
     device = next(model.parameters()).device
@@ -101,7 +106,8 @@ def measure_segmentation(job: Job) -> Outcome:
         "pixels right (%)": 100 * (found == masks).double().mean().item(),
         "multiply-adds of the backbone (M)": cost,
     }
-    return Outcome(metrics, run.history, network=run.model)
+    masks = found[: job.preset.kept].to(torch.uint8).numpy()
+    return Outcome(metrics, run.history, arrays={"masks": masks}, network=run.model)
 
 
 def box_loss(model: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -116,9 +122,10 @@ def measure_detection(job: Job) -> Outcome:
     """Train a detector and measure it on new scenes."""
     with seeded(job.seed), torch.enable_grad():
         backbone, cost = backbone_of(job.variant)
-        kinds = len(world.TASKS["detection"].classes({}))
-        network = detector(backbone, kinds, size=SIZE, width=job.preset.width, image_mean=MEAN, image_std=STD,
-                           score_thresh=0.05)  # fmt: skip
+        network = detector(
+            backbone, len(job.preset.classes), size=SIZE, width=job.preset.width,
+            image_mean=MEAN, image_std=STD, score_thresh=0.05,
+        )  # fmt: skip
         run = train(job, network, *scenes_of(job, "detection", "train"), box_loss)
     model = run.model.eval()
     device = next(model.parameters()).device
@@ -132,7 +139,14 @@ def measure_detection(job: Job) -> Outcome:
         "AP50 (%)": 100 * average_precision(found, targets_of(boxes, (SIZE, SIZE))),
         "multiply-adds of the backbone (M)": cost,
     }
-    return Outcome(metrics, run.history, network=run.model)
+    sure = [
+        torch.tensor([i, *box.tolist(), label - 1])
+        for i, each in enumerate(found[: job.preset.kept])
+        for box, score, label in zip(each["boxes"], each["scores"], each["labels"].tolist(), strict=True)
+        if score >= SURE
+    ]
+    boxes = torch.stack(sure).float() if sure else torch.zeros(0, 6)
+    return Outcome(metrics, run.history, arrays={"boxes": boxes.numpy()}, network=run.model)
 
 
 SHARED = (backbone_of, scenes_of, train, normalised, hierarchical_network, regions_of, RegionAttention)

@@ -95,7 +95,7 @@ DIRECTION_POSITIONS = Experiment(
             metric="accuracy on 16x16 (%)",
             method="lepe",
             rival="rpe",
-            margin=2.0,
+            margin=5.0,
         ),
     ),
 )
@@ -116,7 +116,7 @@ COLOUR_POSITIONS = Experiment(
             metric="accuracy on 16x16 (%)",
             method="lepe",
             rival="ape",
-            margin=2.0,
+            margin=5.0,
         ),
     ),
 )

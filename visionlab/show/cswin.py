@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "accuracy_by_distance",
+    "accuracy_by_size",
     "field_over_image",
     "field_panels",
     "mark",
@@ -27,6 +28,14 @@ __all__ = [
 
 ROLES = {"cswin": "method", "shifted window": "rival", "window": "baseline", "axial": "variant"}
 DISTANCES = ("1", "2", "3", "4-5", "6-7")
+ENCODINGS = {
+    "lepe": ("method", "o", ()),
+    "cpe": ("baseline", "s", (2, 3)),
+    "cpe*": ("baseline", "P", (10, 3)),
+    "rpe": ("variant", "D", (10, 3, 2, 3)),
+    "ape": ("rival", "^", (8, 4)),
+    "none": ("reference", "v", (1, 4)),
+}
 
 
 def partitions(regions: Mapping[str, Any], token: tuple[int, int]) -> Figure:
@@ -232,6 +241,39 @@ def accuracy_by_distance(result: Result, title: str) -> Figure:
     return figure(
         fig, f"Accuracy in percent at distance {', '.join(DISTANCES)} ({over}): {'; '.join(words)}. Chance is 50."
     )
+
+
+def accuracy_by_size(results: Mapping[str, Result], sizes: Sequence[int], chance: Sequence[int]) -> Figure:
+    """Draw accuracy on boards of some sizes, mean and 95 % interval over seeds: a panel a task, a line an encoding.
+
+    Args:
+        results: by what was asked; with metrics "accuracy on 8x8 (%)" and so on.
+        sizes: cells a side; the first is the one that the networks were trained on.
+        chance: accuracy of a guess in percent, for each result.
+    """
+    import matplotlib.pyplot as plt
+
+    fig, axes = plt.subplots(1, len(results), figsize=(4.2 * len(results), 3.4), squeeze=False, sharey=True)
+    words = []
+    for ax, (title, result), guess in zip(axes[0], results.items(), chance, strict=True):
+        told = []
+        for i, (variant, (role, marker, dashes)) in enumerate(ENCODINGS.items()):
+            shown = [result.summary(variant, f"accuracy on {size}x{size} (%)") for size in sizes]
+            means = [s.mean for s in shown]
+            x = np.arange(len(sizes)) + 0.07 * (i - 2.5)
+            error = [[s.mean - s.low for s in shown], [s.high - s.mean for s in shown]]
+            line = ax.errorbar(x, means, yerr=error, color=theme.color(role), marker=marker, capsize=3, label=variant)
+            line[0].set_dashes(dashes or (None, None))
+            told.append(f"{variant} " + ", ".join(f"{mean:.1f}" for mean in means))
+        ax.axhline(guess, color=theme.color("reference"), dashes=(1, 4), linewidth=1.5)
+        names = [f"{size}×{size}" for size in sizes]
+        ax.set(xticks=range(len(sizes)), xticklabels=[f"{names[0]}\n(trained on)", *names[1:]], title=title)
+        ax.set(ylim=(0, 104), xlabel="cells")
+        words.append(f"{title}: {'; '.join(told)}; chance {guess:g}")
+    axes[0, 0].set_ylabel("accuracy (%)")
+    axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    extent = ", ".join(f"{size}x{size}" for size in sizes)
+    return figure(fig, f"Accuracy in percent on boards of {extent}. {'. '.join(words)}.")
 
 
 def mark(image: np.ndarray, query: tuple[int, int]) -> np.ndarray:

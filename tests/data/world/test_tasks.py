@@ -362,6 +362,22 @@ def test_classes_are_those_of_the_knob_in_its_order() -> None:
     assert ask("shapes", n=40, size=TINY, classes=None).classes == SHAPE_NAMES
 
 
+@pytest.mark.parametrize("classes", [("house", "egg", "cube"), None])
+def test_masks_and_boxes_number_the_classes_of_the_knob(classes: tuple[str, ...] | None) -> None:
+    masks, boxes = (ask(task, n=40, size=TINY, classes=classes) for task in ("segmentation", "detection"))
+    names = SHAPE_NAMES if classes is None else classes
+    assert masks.classes == ("background", *names) and boxes.classes == names
+    seen = set()
+    for i in range(40):
+        shape = {thing.slot: thing.shape for thing in masks.things(i)} | {-1: "background"}
+        told = [names[label] for *_, label in boxes.answers[i].tolist() if label >= 0]
+        assert told == [thing.shape for thing in boxes.things(i) if thing.counted]
+        for slots, numbers in zip(masks.labels.instance[i].tolist(), masks.answers[i].tolist(), strict=True):
+            assert [shape[slot] for slot in slots] == [masks.classes[number] for number in numbers]
+        seen |= {thing.shape for thing in masks.things(i)}
+    assert seen == set(names) if classes else seen <= set(names)
+
+
 def test_detail_and_synonyms_change_the_words() -> None:
     plainly = {detail: [text.decode() for text in ask("captions", n=60, detail=detail).answers] for detail in (1, 2, 3)}
     length = [sum(map(len, plainly[detail])) for detail in (1, 2, 3)]

@@ -193,11 +193,42 @@ def objects_factors(knobs: Knobs, training: bool) -> dict[str, Any]:
     return {"objects": (1, knobs["objects"]), "sizes": knobs["sizes"], "edit": lambda key, things: things}
 
 
+def things_factors(knobs: Knobs, training: bool) -> dict[str, Any]:
+    """Draw one object to as many as the knob says, of the classes."""
+    chosen = shapes_of(knobs)
+
+    def edit(key: Tensor, things: Objects) -> Objects:
+        if knobs["classes"] is None:
+            return things
+        return things.with_(shape=counter.choose(key, "class", chosen, things.shape.shape[1]))
+
+    return objects_factors(knobs, training) | {"edit": edit}
+
+
+def things_classes(knobs: Knobs) -> tuple[str, ...]:
+    """The names of the classes."""
+    return tuple(SHAPE_NAMES[i] for i in shapes_of(knobs))
+
+
+def mask_target(scenes: Scenes, labels: Render, knobs: Knobs, training: bool) -> Tensor:
+    """Give the class of each pixel, from 1 on; 0 is background."""
+    return _places(knobs, labels.semantic.device)[labels.semantic].to(torch.uint8)
+
+
 def boxes_target(scenes: Scenes, labels: Render, knobs: Knobs, training: bool) -> Tensor:
     """Give box and class of each counted object, -1 for the others."""
-    classes = torch.where(labels.counted, scenes.objects.shape, -1)
+    shape = scenes.objects.shape
+    classes = torch.where(labels.counted, _places(knobs, shape.device)[shape + 1] - 1, -1)
     boxes = torch.where(labels.counted[..., None], labels.boxes, 0)
     return torch.cat([boxes, classes[..., None]], dim=-1)
+
+
+def _places(knobs: Knobs, device: torch.device) -> Int[Tensor, " shapes"]:
+    """Where each shape, counted from 1 on, stands among the classes, likewise; 0 for none."""
+    chosen = shapes_of(knobs)
+    places = torch.zeros(1 + len(SHAPE_NAMES), dtype=torch.int64, device=device)
+    places[torch.tensor(chosen, device=device) + 1] = torch.arange(1, len(chosen) + 1, device=device)
+    return places
 
 
 def _held_out(knobs: Knobs) -> list[tuple[int, int]]:

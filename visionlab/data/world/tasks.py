@@ -33,10 +33,12 @@ from visionlab.data.world.questions import (
     fine_target,
     first_counts,
     first_is_largest,
+    mask_target,
     objects_factors,
     shapes_factors,
-    shapes_of,
     shapes_target,
+    things_classes,
+    things_factors,
 )
 from visionlab.data.world.relations import (
     all_count,
@@ -52,7 +54,6 @@ from visionlab.data.world.relations import (
 from visionlab.data.world.render import Render
 from visionlab.data.world.scene import Scenes
 from visionlab.data.world.store import Column
-from visionlab.data.world.vocabulary import SHAPE_NAMES
 
 __all__ = ["KNOBS", "TASKS", "Task", "knobs_of"]
 
@@ -201,7 +202,7 @@ TASKS: dict[str, Task] = {
             shapes_factors,
             shapes_target,
             lambda size, knobs: CLASS,
-            lambda knobs: tuple(SHAPE_NAMES[i] for i in shapes_of(knobs)),
+            things_classes,
             first_is_largest,
         ),
         Task(
@@ -257,20 +258,20 @@ TASKS: dict[str, Task] = {
         Task(
             "segmentation",
             "Which shape does each pixel belong to? 0 is background.",
-            {"objects": 5, "sizes": None},
-            objects_factors,
-            lambda scenes, labels, knobs, training: labels.semantic.to(torch.uint8),
+            {"objects": 5, "sizes": None, "classes": None},
+            things_factors,
+            mask_target,
             lambda size, knobs: Column(size, "uint8"),
-            lambda knobs: ("background", *SHAPE_NAMES),
+            lambda knobs: ("background", *things_classes(knobs)),
         ),
         Task(
             "detection",
             "Where are the objects, and of which shapes? Left, top, right, bottom, class; class -1 for no object.",
-            {"objects": 5, "sizes": None},
-            objects_factors,
+            {"objects": 5, "sizes": None, "classes": None},
+            things_factors,
             boxes_target,
             lambda size, knobs: Column((knobs["objects"], 5), "int64"),
-            lambda knobs: SHAPE_NAMES,
+            things_classes,
         ),
         Task(
             "depth",
