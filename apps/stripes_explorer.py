@@ -14,6 +14,7 @@ try:
     from PIL import Image
 
     from visionlab import weights
+    from visionlab.data import world
     from visionlab.data.images import load, photograph
     from visionlab.experiments.cswin_probe import StripeProbe, block_names, receptive_field
     from visionlab.predictor import Predictor
@@ -27,15 +28,30 @@ INTRO = """# Stripes explorer
 **CSWin** cuts its maps into stripes: half of the attention heads look along the *column* stripe of a spot, the other
 half along its *row* stripe, and the last stage sees everything.
 **Click on the picture** (or move the two sliders) and watch."""
-ABOUT = """The network is `cswin_nano_eurosat`: a CSWin with 1.2 million parameters, trained on satellite tiles of 64
-pixels only. Its attention is real on any picture; its class names make sense for satellite tiles.
+NETWORKS = {"scenes of the world": "cswin_nano_world", "satellite tiles": "cswin_nano_eurosat"}
+ABOUT = """The network is a CSWin with {millions} million parameters, trained on {pictures} of {size} pixels. Its
+attention is real on any picture; the names it gives make sense for {pictures} only: {classes}.
+
+**`{name}`** · {accuracy} % right on held-out pictures · data `{data}`, seed {seed}, commit `{commit}` · {licence} ·
+made anew by `visionlab weights train {name}`, which runs the experiment `{experiment}` with preset `{preset}`
 
 ```python
 from visionlab import weights
 from visionlab.experiments.cswin_probe import StripeProbe
-predictor = weights.load("cswin_nano_eurosat")
+predictor = weights.load("{name}")
 views = StripeProbe(predictor.model, normalised_image).at(y, x)   # one a stage: stripes and attention
 ```"""
+
+
+def about(network: str) -> str:
+    """Return the card of a network as text."""
+    card = weights.card(NETWORKS[network])
+    metrics = card.metrics or {}
+    told = {
+        "millions": f"{metrics['parameters (M)']:.1f}", "accuracy": f"{metrics['accuracy (%)']:.1f}",
+        "pictures": network, "classes": ", ".join(card.classes), "commit": card.commit[:7],
+    }  # fmt: skip
+    return ABOUT.format(**(vars(card) | told))
 
 
 def fit_size(picture: Image.Image) -> np.ndarray:
@@ -75,9 +91,12 @@ def look(predictor: Predictor, picture: Image.Image | None, row: float, column: 
 
 
 def examples() -> dict[str, Image.Image]:
-    """Return pictures to start with: photographs, and satellite tiles of the kind the network knows."""
-    tiles = load("eurosat_mini", "test")
+    """Return pictures to start with: photographs, and pictures of the kinds that the networks know."""
+    tiles, scenes = load("eurosat_mini", "test"), world.dataset("shapes", "test", 60, size=64)
     chosen = {"a cat": photograph("chelsea"), "a rocket": photograph("rocket"), "coffee": photograph("coffee")}
+    images, labels = scenes.tensors()
+    for shape in ("mushroom", "ring", "table"):
+        chosen[f"world: {shape}"] = images[labels.tolist().index(scenes.classes.index(shape))]
     for kind in ("River", "Highway", "Residential"):
         first = int((tiles.labels == tiles.classes.index(kind)).nonzero()[0])
         chosen[f"satellite: {kind}"] = tiles[first][0]
@@ -86,14 +105,60 @@ def examples() -> dict[str, Image.Image]:
     }
 
 
+def left(pictures: dict[str, Image.Image]) -> tuple:
+    """Lay out what is asked: the picture to click, row, column, network, example, own picture."""
+    view = gr.Image(
+        label="click here", interactive=False, elem_id="view", format="png", buttons=[],
+        alt_text="the picture with a cross at the chosen spot",
+    )  # fmt: skip
+    row = gr.Slider(0, 99.9, 45, label="row (%)", info="how far down the spot lies", elem_id="row")
+    column = gr.Slider(0, 99.9, 40, label="column (%)", info="how far right the spot lies", elem_id="column")
+    network = gr.Radio(
+        list(NETWORKS), value=next(iter(NETWORKS)), label="a network trained on", elem_id="network",
+        info="both are small; neither has seen a photograph",
+    )  # fmt: skip
+    name = gr.Dropdown(
+        list(pictures), value="a cat", label="picture", elem_id="name",
+        info="photographs, scenes of the world, satellite tiles",
+    )  # fmt: skip
+    picture = gr.Image(
+        label="or your own", type="pil", sources=["upload", "clipboard"], elem_id="upload", height=180,
+        value=pictures["a cat"], buttons=[], alt_text="the chosen picture",
+    )  # fmt: skip
+    return view, row, column, network, name, picture
+
+
+def right(blocks: list[str]) -> tuple:
+    """Lay out what is told: attention, words, depth and field, classes."""
+    gr.Markdown("### What the spot attends to, stage by stage")
+    panels = gr.Image(
+        show_label=False, interactive=False, elem_id="panels", format="png", buttons=["fullscreen"],
+        alt_text="attention of the spot in each stage and head group",
+    )  # fmt: skip
+    words = gr.Textbox(label="in words", lines=5, interactive=False, elem_id="words")
+    with gr.Row():
+        with gr.Column():
+            gr.Markdown("### What can influence the spot")
+            depth = gr.Slider(1, len(blocks), 1, step=1, label="after how many blocks", info=BLOCKS, elem_id="depth")
+            field = gr.Image(
+                show_label=False, interactive=False, elem_id="field", format="png", buttons=[],
+                alt_text="receptive field of the spot over the picture",
+            )  # fmt: skip
+        with gr.Column():
+            gr.Markdown("### What the network takes it for")
+            classes = gr.Label(show_label=False, num_top_classes=3, elem_id="classes")
+    return panels, words, depth, field, classes
+
+
 def build() -> gr.Blocks:
     """Lay out the app."""
     torch.set_num_threads(2)
-    predictor = weights.load("cswin_nano_eurosat")
-    pictures, blocks = examples(), block_names(predictor.model)
+    predictors = {network: weights.load(name) for network, name in NETWORKS.items()}
+    first = next(iter(NETWORKS))
+    pictures = examples()
 
-    def answer(picture: Image.Image | None, row: float, column: float, depth: int) -> tuple:
-        return look(predictor, picture, row, column, depth)
+    def answer(picture: Image.Image | None, row: float, column: float, depth: int, network: str) -> tuple:
+        return look(predictors[network], picture, row, column, depth)
 
     def clicked(picture: Image.Image, event: gr.SelectData) -> tuple[float, float]:
         height, width = fit_size(picture).shape[:2]
@@ -103,53 +168,18 @@ def build() -> gr.Blocks:
         gr.Markdown(INTRO)
         with gr.Row():
             with gr.Column(scale=2):
-                view = gr.Image(
-                    label="click here", interactive=False, elem_id="view", format="png", buttons=[],
-                    alt_text="the picture with a cross at the chosen spot",
-                )  # fmt: skip
-                row = gr.Slider(0, 99.9, 45, label="row (%)", info="how far down the spot lies", elem_id="row")
-                column = gr.Slider(
-                    0, 99.9, 40, label="column (%)", info="how far right the spot lies", elem_id="column"
-                )
-                name = gr.Dropdown(
-                    list(pictures),
-                    value="a cat",
-                    label="picture",
-                    info="photographs and satellite tiles",
-                    elem_id="name",
-                )
-                picture = gr.Image(
-                    label="or your own", type="pil", sources=["upload", "clipboard"], elem_id="upload", height=180,
-                    value=pictures["a cat"], buttons=[], alt_text="the chosen picture",
-                )  # fmt: skip
+                view, row, column, network, name, picture = left(pictures)
             with gr.Column(scale=3):
-                gr.Markdown("### What the spot attends to, stage by stage")
-                panels = gr.Image(
-                    show_label=False, interactive=False, elem_id="panels", format="png", buttons=["fullscreen"],
-                    alt_text="attention of the spot in each stage and head group",
-                )  # fmt: skip
-                words = gr.Textbox(label="in words", lines=5, interactive=False, elem_id="words")
-                with gr.Row():
-                    with gr.Column():
-                        gr.Markdown("### What can influence the spot")
-                        depth = gr.Slider(
-                            1, len(blocks), 1, step=1, label="after how many blocks", info=BLOCKS, elem_id="depth"
-                        )
-                        field = gr.Image(
-                            show_label=False, interactive=False, elem_id="field", format="png", buttons=[],
-                            alt_text="receptive field of the spot over the picture",
-                        )  # fmt: skip
-                    with gr.Column():
-                        gr.Markdown("### What the network takes it for")
-                        classes = gr.Label(show_label=False, num_top_classes=3, elem_id="classes")
+                panels, words, depth, field, classes = right(block_names(predictors[first].model))
         with gr.Accordion("The network, and the same in Python", open=False):
-            gr.Markdown(ABOUT)
-        inputs, outputs = [picture, row, column, depth], [view, panels, field, words, classes]
+            card = gr.Markdown(about(first), elem_id="card")
+        inputs, outputs = [picture, row, column, depth, network], [view, panels, field, words, classes]
         gr.on(
-            [demo.load, picture.change, row.change, column.change, depth.change],
+            [demo.load, *(part.change for part in inputs)],
             answer, inputs, outputs, api_name="look", trigger_mode="always_last", show_progress="hidden",
         )  # fmt: skip
         view.select(clicked, picture, [row, column], api_visibility="private", show_progress="hidden")
+        network.change(about, network, card, api_name="card", show_progress="hidden")
         name.change(lambda chosen: pictures[chosen], name, picture, api_name="example", show_progress="hidden")
     return demo
 

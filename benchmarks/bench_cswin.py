@@ -1,13 +1,15 @@
 """CSWin against a timm network of its cost, a plain form of its attention, and this machine's own matrix product.
 
-Run by ``make bench``: every figure is a ratio of medians of one run, printed at the end and kept in ``cswin.json``.
+Run by ``make bench``. What is compared takes turns, so that a busy moment meets all; ratios of medians are printed at
+the end and kept in ``cswin.json``.
 """
 
 from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -19,14 +21,20 @@ from tests.plain_cswin import plain
 from visionlab.backbones.cswin import CSWinTransformer
 from visionlab.measure.cost import multiply_adds
 
-MEDIANS: dict[str, float] = {}
-WORK: dict[str, float] = {}
+RATIOS: dict[str, float] = {}
 LAB = {"img_size": 64, "dim": 16, "depths": (1, 1, 2, 1), "heads": (2, 4, 8, 8), "stripe_widths": (1, 2, 2, 2)}
 
 
-def measure(benchmark: Callable[..., object], name: str, call: Callable[[], object], rounds: int = 7) -> None:
-    benchmark.pedantic(call, rounds=rounds, warmup_rounds=2)
-    MEDIANS[name] = statistics.median(benchmark.stats.stats.data)
+def in_turn(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Median seconds of each call, over rounds in which each is called once."""
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for i in range(rounds + 1):
+        for name, call in calls.items():
+            began = time.perf_counter()
+            call()
+            if i:
+                seconds[name].append(time.perf_counter() - began)
+    return {name: statistics.median(each) for name, each in seconds.items()}
 
 
 def infer(network: nn.Module, x: Tensor) -> Callable[[], Tensor]:
@@ -49,54 +57,45 @@ def step(network: nn.Module, x: Tensor) -> Callable[[], None]:
     return call
 
 
-NETWORKS = {
-    "cswin_tiny": lambda: timm.create_model("cswin_tiny_224"),
-    "plain cswin_tiny": lambda: plain(timm.create_model("cswin_tiny_224")),
-    "swin_tiny": lambda: timm.create_model("swin_tiny_patch4_window7_224"),
-}
+def networks() -> dict[str, nn.Module]:
+    return {
+        "cswin_tiny": timm.create_model("cswin_tiny_224"),
+        "plain cswin_tiny": plain(timm.create_model("cswin_tiny_224")),
+        "swin_tiny": timm.create_model("swin_tiny_patch4_window7_224"),
+    }
 
 
-def test_matrix_product(benchmark: Callable[..., object]) -> None:
-    a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
-    measure(benchmark, "matmul", lambda: a @ b)
-    WORK["matmul"] = 2048**3
+def test_inference_at_224() -> None:
+    x, (a, b) = torch.randn(8, 3, 224, 224), torch.randn(2, 2048, 2048)
+    found = networks()
+    seconds = in_turn({name: infer(net, x) for name, net in found.items()} | {"matmul": lambda: a @ b}, rounds=7)
+    peak = 2048**3 / seconds["matmul"]
+    for rival in ("plain cswin_tiny", "swin_tiny"):
+        RATIOS[f"{rival} / cswin_tiny, inference"] = seconds[rival] / seconds["cswin_tiny"]
+    for name in ("cswin_tiny", "swin_tiny"):
+        rate = 8 * multiply_adds(found[name], x[:1]) / seconds[name]
+        RATIOS[f"{name}, share of the matmul rate"] = rate / peak
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_inference_at_224(benchmark: Callable[..., object], name: str) -> None:
-    network, x = NETWORKS[name](), torch.randn(8, 3, 224, 224)
-    measure(benchmark, f"{name}, inference", infer(network, x), rounds=3)
-    WORK[f"{name}, inference"] = 8 * multiply_adds(network, x[:1])
+def test_training_step_at_224() -> None:
+    x = torch.randn(4, 3, 224, 224)
+    seconds = in_turn({name: step(net, x) for name, net in networks().items()}, rounds=5)
+    for rival in ("plain cswin_tiny", "swin_tiny"):
+        RATIOS[f"{rival} / cswin_tiny, step"] = seconds[rival] / seconds["cswin_tiny"]
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_training_step_at_224(benchmark: Callable[..., object], name: str) -> None:
-    measure(benchmark, f"{name}, step", step(NETWORKS[name](), torch.randn(4, 3, 224, 224)), rounds=3)
-
-
-@pytest.mark.parametrize("batch", [1, 64])
-@pytest.mark.parametrize("form", ["lab", "plain lab"])
-def test_lab_size(benchmark: Callable[..., object], form: str, batch: int) -> None:
-    network = CSWinTransformer(**LAB)
-    network = plain(network) if form == "plain lab" else network
-    measure(benchmark, f"{form}, batch {batch}", infer(network, torch.randn(batch, 3, 64, 64)), rounds=15)
+@pytest.mark.parametrize(("batch", "rounds"), [(1, 201), (64, 31)])
+def test_lab_size(batch: int, rounds: int) -> None:
+    x = torch.randn(batch, 3, 64, 64)
+    ours, theirs = CSWinTransformer(**LAB), plain(CSWinTransformer(**LAB))
+    seconds = in_turn({"ours": infer(ours, x), "plain": infer(theirs, x)}, rounds)
+    RATIOS[f"plain / lab size, batch {batch}"] = seconds["plain"] / seconds["ours"]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def report() -> Iterator[None]:
     yield
-    ratios = {}
-    for task in ("inference", "step"):
-        for rival in ("plain cswin_tiny", "swin_tiny"):
-            ratios[f"{rival} / cswin_tiny, {task}"] = MEDIANS[f"{rival}, {task}"] / MEDIANS[f"cswin_tiny, {task}"]
-    peak = WORK["matmul"] / MEDIANS["matmul"]
-    for name in ("cswin_tiny", "swin_tiny"):
-        ratios[f"{name}, share of the matmul rate"] = WORK[f"{name}, inference"] / MEDIANS[f"{name}, inference"] / peak
-    for batch in (1, 64):
-        ratios[f"plain / lab size, batch {batch}"] = (
-            MEDIANS[f"plain lab, batch {batch}"] / MEDIANS[f"lab, batch {batch}"]
-        )
-    lines = {name: round(value, 2) for name, value in ratios.items()}
+    lines = {name: round(value, 2) for name, value in RATIOS.items()}
     print("\n" + "\n".join(f"{value:6.2f}  {name}" for name, value in lines.items()))
     content = {"threads": torch.get_num_threads(), "torch": torch.__version__, "ratios": lines}
     (Path(__file__).parent / "cswin.json").write_text(json.dumps(content, indent=1) + "\n")

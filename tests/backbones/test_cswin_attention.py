@@ -167,9 +167,12 @@ def test_the_fused_kernel_computes_what_the_readable_path_computes() -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_cuda_agrees_with_the_cpu() -> None:
-    module, x = attention(sw=3), a_map(2, 9, 7, 8)
-    assert torch.allclose(module.cuda()(x.cuda()).cpu(), module.cpu()(x), rtol=1e-8, atol=1e-10)
+@pytest.mark.parametrize("size", [(9, 7), (9, 9)])
+def test_cuda_agrees_with_the_cpu(size: tuple[int, int]) -> None:
+    module, x = attention(sw=3), a_map(2, *size, 8)
+    for grad in (True, False):
+        with torch.set_grad_enabled(grad):
+            assert torch.allclose(module.cuda()(x.cuda()).cpu(), module.cpu()(x), rtol=1e-8, atol=1e-10)
 
 
 @pytest.mark.parametrize(("sw", "whole"), [(1, False), (2, False), (7, False), (7, True)])
@@ -237,6 +240,15 @@ def test_large_maps_are_computed_branch_by_branch(monkeypatch: pytest.MonkeyPatc
     assert calls == [1]
     module(a_map(1, side + 2, side + 2, 8))
     assert calls == [1]
+
+
+def test_gpus_compute_both_branches_at_once_in_training_alone() -> None:
+    x = torch.empty(1, 8, 8, 4096, device="meta")  # on no CPU, and not small
+    assert cswin_attention.as_one(x, 2) and not cswin_attention.as_one(x, 3)
+    assert not cswin_attention.as_one(x[:, :6], 2)
+    with torch.inference_mode():
+        assert not cswin_attention.as_one(x, 2)
+    assert not cswin_attention.as_one(torch.empty(1, 8, 8, 4096), 2)
 
 
 def test_branches_are_computed_one_by_one_where_they_are_watched_or_the_map_is_not_square() -> None:

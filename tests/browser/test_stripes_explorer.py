@@ -40,12 +40,19 @@ def client(address: str) -> Client:
     return Client(address, verbose=False)
 
 
+TILES = "satellite tiles"
+
+
 def words(client: Client, path: Path | str, row: float = 50, column: float = 50, depth: int = 1) -> str:
-    return client.predict(handle_file(str(path)), row, column, depth, api_name="/look")[3]
+    return client.predict(handle_file(str(path)), row, column, depth, TILES, api_name="/look")[3]
 
 
 def test_its_interface_is_named(client: Client) -> None:
-    assert set(client.view_api(return_format="dict", print_info=False)["named_endpoints"]) == {"/look", "/example"}
+    assert set(client.view_api(return_format="dict", print_info=False)["named_endpoints"]) == {
+        "/look",
+        "/example",
+        "/card",
+    }
 
 
 @pytest.mark.parametrize(
@@ -66,6 +73,21 @@ def test_the_field_grows_with_depth(client: Client, explorer: Any, tmp_path: Pat
     one, two = (words(client, tmp_path / "cat.png", depth=depth).splitlines()[-1] for depth in (1, 2))
     assert "stage 1, block 1: 3.0 % of the picture" in one
     assert "stage 2, block 1: 100.0 % of the picture" in two
+
+
+@pytest.mark.parametrize(
+    ("network", "picture", "name"),
+    [("scenes of the world", "world: mushroom", "cswin_nano_world"), (TILES, "satellite: River", "cswin_nano_eurosat")],
+)
+def test_each_network_knows_its_own_pictures_and_shows_its_card(
+    client: Client, explorer: Any, tmp_path: Path, network: str, picture: str, name: str
+) -> None:
+    explorer.examples()[picture].save(tmp_path / "picture.png")
+    told = client.predict(handle_file(str(tmp_path / "picture.png")), 50, 50, 1, network, api_name="/look")[4]
+    assert told["label"] == picture.split(": ")[1]
+    card = client.predict(network, api_name="/card")
+    assert f"visionlab weights train {name}" in card
+    assert f"{explorer.weights.card(name).metrics['accuracy (%)']:.1f} % right" in card
 
 
 def test_an_answer_takes_less_than_a_second(explorer: Any) -> None:
@@ -114,6 +136,10 @@ def test_it_opens_filled_and_answers_a_click(address: str, chromium: Any, tmp_pa
     page.locator("#depth input[type=range]").focus()
     page.keyboard.press("ArrowRight")
     page.wait_for_function("() => document.querySelector('#words textarea').value.includes('stage 2, block 1:')")
+    said, named = page.locator("#words textarea").input_value(), page.locator("#classes").inner_text()
+    page.get_by_label(TILES).check()
+    page.wait_for_function("old => document.querySelector('#classes').innerText !== old", arg=named, timeout=15_000)
+    assert page.locator("#words textarea").input_value().splitlines()[-1] != said.splitlines()[-1]
     page.screenshot(path=tmp_path / "explorer.png", full_page=True)
     page.close()
     assert [url for url in foreign if not url.startswith(("data:", "blob:"))] == []

@@ -13,7 +13,7 @@ from visionlab.backbones.cswin import CSWinTransformer
 from visionlab.backbones.cswin_variants import flat_network
 from visionlab.data import puzzles
 from visionlab.experiments.cswin_images import NANO
-from visionlab.experiments.cswin_probe import StripeProbe, block_names, receptive_field, region_views
+from visionlab.experiments.cswin_probe import StripeProbe, block_names, receptive_field, region_views, side_by_side
 from visionlab.measure.attention import StageView
 
 # The second image gives odd maps, whose stripes of width 2 need padding.
@@ -165,6 +165,18 @@ def test_windows_are_probed_as_well_and_attend_within_their_part_only() -> None:
         region_views(flat_network("cswin"), images, 5, 26)
     with pytest.raises(ValueError, match=r"y, x: expected a pixel of a 32x32 image, got \(32, 0\)"):
         region_views(network, images, 32, 0)
+
+
+def test_views_of_several_networks_stand_side_by_side_under_their_names() -> None:
+    images = puzzles.same_colour(1, generator=torch.Generator().manual_seed(0)).images
+    views = {name: region_views(flat_network(name), images, 5, 26) for name in ("axial", "global")}
+    first, second = side_by_side(views)
+    assert [group.name for group in first.groups] == ["axial", "global"]
+    assert [int(group.mask.sum()) for group in first.groups + second.groups] == [16, 64, 16, 64]
+    assert np.array_equal(second.groups[0].weights, views["axial"][1].groups[0].weights)
+    assert (second.title, second.text.count("\n")) == ("block 2", 1)
+    with pytest.raises(ValueError, match="zip"):
+        side_by_side(views | {"short": views["axial"][:1]})
 
 
 def test_probing_leaves_no_hook_behind(network: CSWinTransformer) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import io
 from html.parser import HTMLParser
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -45,6 +46,24 @@ def test_a_wrapped_figure_is_closed_so_that_it_is_not_shown_twice() -> None:
     assert plt.fignum_exists(fig.number)
     figure(fig, "A peak.")
     assert not plt.fignum_exists(fig.number)
+
+
+def test_a_picture_in_few_colours_is_smaller_and_looks_the_same() -> None:
+    noise = np.random.default_rng(0).random((60, 60, 3)) * 0.3 + np.linspace(0, 0.7, 60)[:, None, None]
+    fig, ax = plt.subplots()
+    ax.imshow(noise)
+    (full, few), (a, b) = zip(*((png, pixels_of(png)) for png in pictures(fig)), strict=True)
+    assert len(few) < 0.5 * len(full)
+    assert a.shape == b.shape and len(np.unique(b.reshape(-1, 3), axis=0)) <= 256
+    assert np.abs(a.astype(int) - b).mean() < 6
+
+
+def pictures(fig: Any) -> tuple[bytes, bytes]:
+    return Figure(fig, "noise").png(), figure(fig, "noise", few_colours=True).png()
+
+
+def pixels_of(png: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
 
 
 def test_a_figure_without_words_is_refused() -> None:

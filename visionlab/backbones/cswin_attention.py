@@ -138,8 +138,8 @@ class CrossShapedWindowAttention(nn.Module):
 
     With ``whole=True`` (the last stage) all heads attend over the whole map instead.
 
-    On a square map that the stripe width divides, horizontal stripes are vertical stripes of the transposed map; on
-    small ones, where calls cost more than what they compute, both branches are computed as one. It is the same sum;
+    On a square map that the stripe width divides, horizontal stripes are vertical stripes of the transposed map, and
+    both branches can be computed as one (`attend_crosswise`): the same sum, where `as_one` says that it is faster.
     `visionlab.watch`, which looks into the branches, has them computed one by one.
     """
 
@@ -161,11 +161,23 @@ class CrossShapedWindowAttention(nn.Module):
         b, h, w, _ = x.shape
         qkv = self.qkv(x).view(b, h, w, 3, len(self.branches), x.shape[3] // len(self.branches))
         branches = cast("list[StripeAttention]", list(self.branches))
-        small = h == w and h * w * x.shape[3] <= SMALL and h % branches[0].stripe_width == 0
-        if small and len(branches) == 2 and all(branch.attend.fused_attn for branch in branches):
+        fused = len(branches) == 2 and all(branch.attend.fused_attn for branch in branches)
+        if fused and as_one(x, branches[0].stripe_width):
             return self.proj(attend_crosswise(qkv, *branches))
         parts = [branch(part) for branch, part in zip(branches, qkv.unbind(4), strict=True)]
         return self.proj(torch.cat(parts, dim=-1))
+
+
+def as_one(x: Float[Tensor, "b h w c"], stripe_width: int) -> bool:
+    """Whether both orientations can be computed as one on a map, and are faster so.
+
+    On CPUs they are on small maps, where calls cost more than what they compute. On GPUs they are in training: the
+    gradient of LePE's weights is several times slower in windows that are wider than high.
+    """
+    _, h, w, c = x.shape
+    if h != w or h % stripe_width:
+        return False
+    return h * w * c <= SMALL if x.device.type == "cpu" else torch.is_grad_enabled()
 
 
 def attend_crosswise(

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from visionlab.backbones.cswin_variants import regions_of, stripe_regions, window_regions
+from visionlab.experiments import cswin_images, cswin_puzzles
 from visionlab.experiments.claim import Claim
 from visionlab.experiments.cswin_dense import DETECTION, SEGMENTATION
 from visionlab.experiments.cswin_encodings import COLOUR_POSITIONS, DIRECTION_POSITIONS
 from visionlab.experiments.cswin_finetune import FINETUNE
-from visionlab.experiments.cswin_images import EUROSAT, WEIGHTS, WORLD
-from visionlab.experiments.cswin_puzzles import SAME_COLOUR
 from visionlab.experiments.experiment import Experiment, Job, Outcome
 from visionlab.measure.reach import reach
 
@@ -81,7 +80,16 @@ REACH = Experiment(
 )
 
 
+WEIGHTS = (*cswin_images.WEIGHTS, *cswin_puzzles.WEIGHTS)
+
 EXPERIMENTS = (
-    REACH, SAME_COLOUR, DIRECTION_POSITIONS, COLOUR_POSITIONS, SEGMENTATION, DETECTION, WORLD, EUROSAT,
+    REACH,
+    cswin_puzzles.SAME_COLOUR,
+    DIRECTION_POSITIONS,
+    COLOUR_POSITIONS,
+    SEGMENTATION,
+    DETECTION,
+    cswin_images.WORLD,
+    cswin_images.EUROSAT,
     FINETUNE,
-)  # fmt: skip
+)

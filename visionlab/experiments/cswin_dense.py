@@ -189,7 +189,7 @@ DETECTION = Experiment(
     measure=measure_detection,
     presets={
         "quick": Dense(recipe=Recipe(steps=30, batch=8, learning_rate=2e-3, warmup=5), n=200, test=40, width=32),
-        "long": Dense(recipe=Recipe(steps=1000, batch=16, learning_rate=1e-3, warmup=50), n=4000, test=400),
+        "long": Dense(recipe=Recipe(steps=600, batch=16, learning_rate=1e-3, warmup=50), n=4000, test=400),
         "gpu": Dense(recipe=Recipe(steps=8000, batch=64, learning_rate=1e-3, warmup=400), n=50_000, test=2000),
     },
     data=("world",),

@@ -122,12 +122,14 @@ class World:
     n: int
     test: int = 1000
     classes: tuple[str, ...] = TEN
+    distractors: int = 0
+    spread: float = 1.3
 
 
 def shapes_of(job: Job, split: str, n: int) -> tuple[Tensor, Tensor]:
     """Return normalised images (n, 3, 64, 64) of one shape each, and which it is."""
-    preset: World = job.preset
-    images, labels = world.dataset("shapes", split, n, size=64, seed=job.seed, classes=preset.classes).tensors()
+    knobs = {name: getattr(job.preset, name) for name in ("classes", "distractors", "spread")}
+    images, labels = world.dataset("shapes", split, n, size=64, seed=job.seed, **knobs).tensors()
     return normalise(images, WORLD_MEAN, WORLD_STD), torch.as_tensor(labels)
 
 
@@ -156,9 +158,9 @@ WORLD = Experiment(
     variants=("cswin",),
     measure=measure_world,
     presets={
-        "quick": World(recipe=Recipe(steps=200, batch=32, learning_rate=2e-3, warmup=20), n=2000),
-        "long": World(recipe=Recipe(steps=2400, batch=32, learning_rate=2e-3, warmup=200, ema=0.998), n=10_000),
-        "gpu": World(recipe=Recipe(steps=9000, batch=128, learning_rate=2e-3, warmup=500, ema=0.999), n=50_000),
+        "quick": World(recipe=Recipe(steps=200, batch=32, learning_rate=5e-4, warmup=20), n=2000),
+        "long": World(recipe=Recipe(steps=2400, batch=32, learning_rate=5e-4, warmup=240, ema=0.998), n=8000),
+        "gpu": World(recipe=Recipe(steps=9000, batch=128, learning_rate=1e-3, warmup=500, ema=0.999), n=50_000),
     },
     data=("world",),
     defined_by=(classify_loss, accuracy, shapes_of, normalise, NANO),

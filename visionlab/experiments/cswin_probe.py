@@ -5,7 +5,8 @@ One forward pass records the attention weights of the last block of every stage;
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -19,7 +20,7 @@ from visionlab.backbones.cswin_variants import FlatTransformer, RegionAttention,
 from visionlab.measure.attention import HeadGroup, StageView
 from visionlab.watch import watch
 
-__all__ = ["Field", "StripeProbe", "block_names", "receptive_field", "region_views"]
+__all__ = ["Field", "StripeProbe", "block_names", "receptive_field", "region_views", "side_by_side"]
 
 NAMES = {"vertical": "vertical stripe", "horizontal": "horizontal stripe", "whole": "whole map"}
 
@@ -154,6 +155,15 @@ def region_views(model: FlatTransformer, image: Float[Tensor, "1 3 h w"], y: int
         text = f"block {i + 1}, {h}x{w} tokens: token ({row}, {column}) sees {counts} tokens"
         views.append(StageView((row, column), groups, text, f"block {i + 1}"))
     return views
+
+
+def side_by_side(views: Mapping[str, Sequence[StageView]]) -> list[StageView]:
+    """Merge the views of several networks, block by block: the head groups of all in turn, with the network's name."""
+    merged = []
+    for blocks in zip(*views.values(), strict=True):
+        groups = [replace(g, name=name) for name, view in zip(views, blocks, strict=True) for g in view.groups]
+        merged.append(replace(blocks[0], groups=tuple(groups), text="\n".join(view.text for view in blocks)))
+    return merged
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,9 @@ from visionlab.experiments.experiment import Experiment, Job, Outcome
 from visionlab.train.loop import Recipe, fit, start
 from visionlab.train.randomness import generator, seeded
 from visionlab.train.stream import Batch, Fresh
+from visionlab.weights import Card
 
-__all__ = ["DISTANCES", "SAME_COLOUR", "same_colour_under"]
+__all__ = ["DISTANCES", "SAME_COLOUR", "WEIGHTS", "same_colour_under"]
 
 DISTANCES = {"1": (1, 1), "2": (2, 2), "3": (3, 3), "4-5": (4, 5), "6-7": (6, 7)}
 
@@ -162,4 +163,23 @@ SAME_COLOUR = Experiment(
             " room for a difference. The paper reports +0.3 points on ImageNet and +1.6 box AP on COCO (table 8).",
         ),
     ),
+)
+
+WEIGHTS = tuple(
+    Card(
+        name=f"flat_{mechanism}_same_colour",
+        network="visionlab.backbones.cswin_variants:flat_network",
+        kwargs={"mechanism": mechanism},
+        classes=("different", "same"),
+        size=32,
+        mean=(0.0, 0.0, 0.0),
+        std=(1.0, 1.0, 1.0),
+        experiment="cswin/same-colour",
+        preset="long",
+        variant=mechanism,
+        data="none",
+        seed=0,
+        licence="MIT, as visionlab, which draws its data",
+    )
+    for mechanism in ("axial", "global")
 )

@@ -324,7 +324,8 @@ def field_panels(image: np.ndarray, fields: Sequence[Any], query: tuple[int, int
         words.append(f"{field.name} {field.share():.1f}")
     for ax in axes.flat:
         ax.axis("off")
-    return figure(fig, f"Share of the picture that acts on pixel {query}, in percent, after {'; '.join(words)}.")
+    said = f"Share of the picture that acts on pixel {query}, in percent, after {'; '.join(words)}."
+    return figure(fig, said, few_colours=True)
 
 
 def _two_colours(colour: str) -> Any:

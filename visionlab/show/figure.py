@@ -32,19 +32,21 @@ class Figure:
     Args:
         fig: the figure to show.
         alt: what a reader would say about it, with the numbers that matter.
+        few_colours: keep 256 colours only: panels of photographs take a third of the room.
 
     Raises:
         TypeError: ``fig`` is no matplotlib figure.
         ValueError: ``alt`` is empty.
     """
 
-    def __init__(self, fig: matplotlib.figure.Figure, alt: str) -> None:
+    def __init__(self, fig: matplotlib.figure.Figure, alt: str, *, few_colours: bool = False) -> None:
         if not hasattr(fig, "savefig"):
             raise TypeError(f"fig must be a matplotlib figure; got {type(fig).__name__}")
         if not alt.strip():
             raise ValueError("alt must say what the figure shows; got an empty text")
         self.fig = fig
         self.alt = alt.strip()
+        self.few_colours = few_colours
 
     def __repr__(self) -> str:
         return self.alt
@@ -54,6 +56,13 @@ class Figure:
         buffer = io.BytesIO()
         # Without the Software entry the bytes do not change with matplotlib's version alone.
         self.fig.savefig(buffer, format="png", dpi=_DPI, bbox_inches="tight", metadata={"Software": None})
+        if self.few_colours:
+            from PIL import Image
+
+            buffer.seek(0)
+            picture = Image.open(buffer).convert("RGB").quantize(256, dither=Image.Dither.NONE)
+            buffer = io.BytesIO()
+            picture.save(buffer, format="png", optimize=True)
         return buffer.getvalue()
 
     def _repr_mimebundle_(
@@ -63,12 +72,13 @@ class Figure:
         return data, {"image/png": {"alt": self.alt}}
 
 
-def figure(fig: matplotlib.figure.Figure, alt: str) -> Figure:
+def figure(fig: matplotlib.figure.Figure, alt: str, *, few_colours: bool = False) -> Figure:
     """Wrap a matplotlib figure with its text, and close it so that the notebook does not show it a second time.
 
     Args:
         fig: the figure to show.
         alt: what a reader would say about it, with the numbers that matter.
+        few_colours: keep 256 colours only.
 
     Raises:
         TypeError: ``fig`` is no matplotlib figure.
@@ -76,7 +86,7 @@ def figure(fig: matplotlib.figure.Figure, alt: str) -> Figure:
     """
     import matplotlib.pyplot as plt
 
-    shown = Figure(fig, alt)
+    shown = Figure(fig, alt, few_colours=few_colours)
     plt.close(fig)
     return shown
 

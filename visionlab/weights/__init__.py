@@ -32,7 +32,7 @@ class Card:
 
     Args:
         name: of the weights, and of their two files.
-        network: "module:class".
+        network: "module:class", or a function that builds it.
         kwargs: of the network.
         classes: a name for each output.
         size: side of its images in pixels.
