@@ -89,6 +89,25 @@ def test_a_box_outside_the_image_or_without_inside_is_named(box: list[int]) -> N
 
 
 @pytest.mark.usefixtures("as_users_run_it")
+@pytest.mark.parametrize(
+    ("box", "labels", "message"),
+    [
+        ([10, 10, 65, 20], [1], r"boxes: .* within 40 x 64 pixels; image 1 has \[10.0, 10.0, 65.0, 20.0\]"),
+        ([10, 10, 10, 20], [1], "boxes: expected left < right"),
+        ([10, 10, 20, 20], [4], r"targets: expected labels 1 to 3; image 1 has \[4\]"),
+        ([10, 10, 20, 20], [0], r"targets: expected labels 1 to 3; image 1 has \[0\]"),
+        ([10, 10, 20, 20], [], "targets: image 1 has 1 boxes and 0 labels"),
+    ],
+)
+def test_targets_that_make_no_sense_are_named(box: list[int], labels: list[int], message: str) -> None:
+    network = detector(nano(), 3, size=64, width=32)
+    good = {"boxes": torch.tensor([[0.0, 0, 64, 40]]), "labels": torch.tensor([3])}
+    bad = {"boxes": torch.tensor([box]).float(), "labels": torch.tensor(labels, dtype=torch.int64)}
+    with pytest.raises(ValueError, match=message):
+        network([torch.rand(3, 40, 64)] * 2, [good, bad])
+
+
+@pytest.mark.usefixtures("as_users_run_it")
 def test_no_kind_of_object_is_refused() -> None:
     with pytest.raises(ValueError, match="num_classes: expected at least 1"):
         detector(nano(), 0)

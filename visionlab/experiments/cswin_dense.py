@@ -17,7 +17,7 @@ from visionlab.backbones.cswin_variants import RegionAttention, hierarchical_net
 from visionlab.data import world
 from visionlab.experiments.claim import Claim
 from visionlab.experiments.experiment import Experiment, Job, Outcome
-from visionlab.heads.detection import detector, targets_of
+from visionlab.heads.detection import Detector, detector, targets_of
 from visionlab.heads.segmentation import SegmentationFPN, segmentation_loss
 from visionlab.measure.dense import average_precision, mean_iou
 from visionlab.train.loop import Fit, Recipe, fit, start
@@ -106,8 +106,8 @@ def measure_segmentation(job: Job) -> Outcome:
         "pixels right (%)": 100 * (found == masks).double().mean().item(),
         "multiply-adds of the backbone (M)": cost,
     }
-    masks = found[: job.preset.kept].to(torch.uint8).numpy()
-    return Outcome(metrics, run.history, arrays={"masks": masks}, network=run.model)
+    masks = found[: job.preset.kept].to(torch.uint8).numpy()  # type: ignore[assignment]
+    return Outcome(metrics, run.history, arrays={"masks": masks}, network=run.model)  # type: ignore[dict-item]
 
 
 def box_loss(model: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -193,7 +193,7 @@ DETECTION = Experiment(
         "gpu": Dense(recipe=Recipe(steps=8000, batch=64, learning_rate=1e-3, warmup=400), n=50_000, test=2000),
     },
     data=("world",),
-    defined_by=(*SHARED, box_loss, detector, targets_of, average_precision),
+    defined_by=(*SHARED, box_loss, Detector, detector, targets_of, average_precision),
     versions={"world": world.VERSION},
     claims=(
         Claim(

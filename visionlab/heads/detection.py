@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from torchvision.ops import FeaturePyramidNetwork
 
 from visionlab.heads.pyramid import Pyramid
 
-__all__ = ["DetectionPyramid", "detector", "targets_of"]
+__all__ = ["DetectionPyramid", "Detector", "detector", "targets_of"]
 
 
 class DetectionPyramid(nn.Module):
@@ -39,6 +40,27 @@ class DetectionPyramid(nn.Module):
         return OrderedDict(self.fpn({str(i): y for i, y in enumerate(self.pyramid(x))}))
 
 
+class Detector(FCOS):
+    """Torchvision's FCOS (Tian et al., arXiv 1904.01355), which says what is wrong with the targets it is given."""
+
+    def forward(self, images: Sequence[Tensor], targets: Sequence[Mapping[str, Tensor]] | None = None) -> Any:
+        """Return the losses of images (3, H, W) in [0, 1] and targets in training, else what is found in each image.
+
+        Raises:
+            ValueError: a box is empty or reaches outside its image, a label is unknown, or there are not as many of
+                them as of boxes; the image is named.
+        """
+        for number, (image, target) in enumerate(zip(images, targets or (), strict=targets is not None)):
+            boxes, labels = target["boxes"], target["labels"]
+            if len(labels) != len(boxes):
+                raise ValueError(f"targets: image {number} has {len(boxes)} boxes and {len(labels)} labels")
+            _check(boxes, (image.shape[-2], image.shape[-1]), number)
+            kinds = self.head.classification_head.num_classes - 1
+            if ((labels < 1) | (labels > kinds)).any():
+                raise ValueError(f"targets: expected labels 1 to {kinds}; image {number} has {labels.tolist()}")
+        return super().forward(images, targets)
+
+
 def detector(
     backbone: nn.Module,
     num_classes: int,
@@ -46,8 +68,8 @@ def detector(
     size: int | tuple[int, int] = (800, 1333),
     width: int = 256,
     **options: Any,
-) -> FCOS:
-    """Build a detector without anchors, FCOS (Tian et al., arXiv 1904.01355), on a pyramid.
+) -> Detector:
+    """Build a detector without anchors, `Detector`, on a pyramid.
 
     It takes a list of images (3, H, W) in [0, 1] and normalises them itself; in training also `targets_of`.
 
@@ -67,7 +89,7 @@ def detector(
     anchors = AnchorGenerator(
         sizes=tuple((stride,) for stride in pyramid.strides), aspect_ratios=((1.0,),) * len(pyramid.strides)
     )
-    return FCOS(
+    return Detector(
         pyramid, num_classes + 1, anchor_generator=anchors, min_size=shorter, max_size=longer, **options
     )  # label 0 is torchvision's background
 
@@ -82,16 +104,20 @@ def targets_of(boxes: Int[Tensor, "b k 5"] | Float[Tensor, "b k 5"], size: tuple
     Raises:
         ValueError: a box is empty or reaches outside the image; it is named.
     """
-    height, width = size
     targets = []
     for number, each in enumerate(boxes):
         there = each[each[:, 4] >= 0]
-        left, top, right, bottom = there[:, :4].unbind(1)
-        wrong = (left < 0) | (top < 0) | (right > width) | (bottom > height) | (left >= right) | (top >= bottom)
-        if wrong.any():
-            raise ValueError(
-                f"boxes: expected left < right and top < bottom within {height} x {width} pixels; image {number} has "
-                f"{there[wrong][0, :4].tolist()}"
-            )
+        _check(there[:, :4], size, number)
         targets.append({"boxes": there[:, :4].to(torch.float32), "labels": there[:, 4].long() + 1})
     return targets
+
+
+def _check(boxes: Tensor, size: tuple[int, int], number: int) -> None:
+    """Refuse boxes (k, 4) that are empty or reach outside an image of (height, width)."""
+    left, top, right, bottom = boxes.unbind(1)
+    wrong = (left < 0) | (top < 0) | (right > size[1]) | (bottom > size[0]) | (left >= right) | (top >= bottom)
+    if wrong.any():
+        raise ValueError(
+            f"boxes: expected left < right and top < bottom within {size[0]} x {size[1]} pixels; image {number} has "
+            f"{boxes[wrong][0].tolist()}"
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -49,7 +50,7 @@ def masks_and_boxes(
                 ax.set_ylabel(name)
     axes[0, 0].set_ylabel("boxes")
     # Squares for the classes, lines for whose boxes they are.
-    handles = [Patch(color=COLOURS[i], label=name) for i, name in enumerate(classes)]
+    handles: list[Any] = [Patch(color=COLOURS[i], label=name) for i, name in enumerate(classes)]
     handles += [
         plt.Line2D([], [], color=theme.color(ROLES[name][1]), dashes=_dashes(name), label=name) for name in boxes
     ]
@@ -63,14 +64,14 @@ def masks_and_boxes(
     return figure(fig, f"{n} scenes with boxes and masks of {', '.join(classes)}. {'; '.join(words)}.")
 
 
-def _boxes(ax: object, image: np.ndarray, number: int, boxes: Mapping[str, np.ndarray]) -> None:
+def _boxes(ax: Any, image: np.ndarray, number: int, boxes: Mapping[str, np.ndarray]) -> None:
     from matplotlib.patches import Rectangle
 
-    ax.imshow(image)  # type: ignore[attr-defined]
+    ax.imshow(image)
     for name, found in boxes.items():
         for _, left, top, right, bottom, _ in found[found[:, 0] == number]:
             dashes, role = ROLES[name]
-            ax.add_patch(  # type: ignore[attr-defined]
+            ax.add_patch(
                 Rectangle(
                     (left - 0.5, top - 0.5), right - left, bottom - top,
                     fill=False, linewidth=1.8, edgecolor=theme.color(role), linestyle=(0, dashes) if dashes else "-",
