@@ -60,6 +60,7 @@ PAPERS = (
         app="stripes_explorer",
         experiments=(
             "cswin/reach",
+            "cswin/stripe-width",
             "cswin/same-colour",
             "cswin/positions-direction",
             "cswin/positions-colour",

@@ -188,6 +188,22 @@ def test_accuracy_is_the_share_of_right_answers() -> None:
     assert loss.item() == pytest.approx(0.75 * expected[0] + 0.25 * expected[1], rel=1e-5)
 
 
+def test_wider_stripes_cost_what_table_8_says_and_see_what_geometry_says() -> None:
+    experiment = find("cswin/stripe-width")
+    result = experiment.run("long")
+    costs = {"1, 1, 1": 4.136, "2, 2, 2": 4.199, "1, 2, 7": 4.324, "7, 7, 7": 4.515}
+    for variant, cost in costs.items():
+        assert result.values(variant, "multiply-adds (G)")[0] == pytest.approx(cost, abs=0.0006)
+    shares = [1 - (1 - width / side) ** 2 for width, side in zip((1, 2, 7), (56, 28, 14), strict=True)]
+    for stage, share in enumerate(shares, start=1):
+        assert result.values("1, 2, 7", f"seen in a block of stage {stage} (%)")[0] == pytest.approx(
+            100 * share, abs=1e-4
+        )
+    mean = 100 * (shares[0] + 2 * shares[1] + 21 * shares[2]) / 24
+    assert result.values("1, 2, 7", "seen in a block (%)")[0] == pytest.approx(mean, abs=1e-4)
+    assert [claim.judge(result).status for claim in experiment.claims] == ["shown", "shown"]
+
+
 def test_dense_rivals_cost_the_same() -> None:
     (ours, price), (theirs, cost) = (dense.backbone_of(name) for name in dense.VARIANTS)
     assert cost == price

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import timm
+import torch
 from torch import Tensor
 
 from visionlab.backbones.cswin_variants import regions_of, stripe_regions, window_regions
@@ -13,6 +15,7 @@ from visionlab.experiments.cswin_dense import DETECTION, SEGMENTATION
 from visionlab.experiments.cswin_encodings import COLOUR_POSITIONS, DIRECTION_POSITIONS
 from visionlab.experiments.cswin_finetune import FINETUNE
 from visionlab.experiments.experiment import Experiment, Job, Outcome
+from visionlab.measure.cost import multiply_adds
 from visionlab.measure.reach import reach
 
 __all__ = ["EXPERIMENTS", "WEIGHTS"]
@@ -80,10 +83,72 @@ REACH = Experiment(
 )
 
 
+# --- Stripe width: section 3.2 and figure 4; exact, no training ------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class StripeWidth:
+    """The image, and the sides of the maps of CSWin-T's stages 1 to 3 for it."""
+
+    image: int = 224
+    sides: tuple[int, ...] = (56, 28, 14)
+
+
+def measure_stripe_width(job: Job) -> Outcome:
+    """Count CSWin-T with the widths of the variant, and how much of its map a token sees in one block."""
+    preset: StripeWidth = job.preset
+    widths = [int(width) for width in job.variant.split(", ")]
+    with torch.device("meta"):  # shapes decide the count
+        network = timm.create_model("cswin_tiny_224", stripe_widths=(*widths, 7))
+        total = multiply_adds(network, torch.empty(1, 3, preset.image, preset.image)) / 1e9
+    metrics = {"multiply-adds (G)": round(total, 4)}
+    seen = []
+    for stage, (side, width) in enumerate(zip(preset.sides, widths, strict=True), start=1):
+        share = 100 * reach(block_regions("cswin", side, width, 7, 1))[0]
+        metrics[f"seen in a block of stage {stage} (%)"] = round(share, 4)
+        seen += [share] * len(network.stages[stage - 1].blocks)
+    mean = sum(seen) / len(seen)
+    return Outcome(metrics | {"seen in a block (%)": round(mean, 4), "seen for a G (%)": round(mean / total, 4)})
+
+
+STRIPE_WIDTH = Experiment(
+    name="cswin/stripe-width",
+    question="What do wider stripes show a token of CSWin-T, and what do they cost?",
+    variants=("1, 1, 1", "2, 2, 2", "1, 2, 7", "7, 7, 7"),
+    measure=measure_stripe_width,
+    presets={"quick": StripeWidth(), "long": StripeWidth()},
+    seeds=(0,),
+    defined_by=(block_regions, regions_of, stripe_regions, reach, multiply_adds),
+    claims=(
+        Claim(
+            name="wider",
+            statement="With stripes 1, 2 and 7 wide, a block of CSWin-T shows a token more than with width 1 in all",
+            source="section 3.2, figure 4; counted exactly",
+            metric="seen in a block (%)",
+            method="1, 2, 7",
+            rival="1, 1, 1",
+            margin=50.0,
+            exact=True,
+        ),
+        Claim(
+            name="cheap",
+            statement="For each multiply-add, widths 1, 2 and 7 show a token more than width 1 everywhere",
+            source="section 3.2, eq. 3, figure 4; counted exactly",
+            metric="seen for a G (%)",
+            method="1, 2, 7",
+            rival="1, 1, 1",
+            margin=10.0,
+            exact=True,
+        ),
+    ),
+)
+
+
 WEIGHTS = (*cswin_images.WEIGHTS, *cswin_puzzles.WEIGHTS)
 
 EXPERIMENTS = (
     REACH,
+    STRIPE_WIDTH,
     cswin_puzzles.SAME_COLOUR,
     DIRECTION_POSITIONS,
     COLOUR_POSITIONS,

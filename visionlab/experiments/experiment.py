@@ -155,7 +155,8 @@ class Experiment:
             known = ", ".join(self.data) + (", or a folder" if self.folders else "")
             raise ValueError(f"data: {self.name} runs on {known}, got {data!r}")
         if not seeds:
-            raise ValueError("seeds: expected at least one")
+            why = "" if self.seeds else f"; {self.name} has none to record, it runs on data of your own"
+            raise ValueError(f"seeds: expected at least one{why}")
         result = Result(self.name, preset, data, self.hash(preset), environment=environment(device))
         for seed in seeds:
             for variant in chosen:
