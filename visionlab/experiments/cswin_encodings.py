@@ -117,6 +117,9 @@ COLOUR_POSITIONS = Experiment(
             method="lepe",
             rival="ape",
             margin=5.0,
+            remark="On larger boards some seeds of nearly every encoding, LePE too, fell to 75 %: attention to one cell"
+            " among many more gives way before places do. The paper compares on photographs larger than in training:"
+            " LePE has 2.5 points of mIoU more than APE (table 10).",
         ),
     ),
 )
