@@ -12,7 +12,9 @@ import torch
 from visionlab import weights
 from visionlab.data.images import load
 from visionlab.experiments import ship
-from visionlab.experiments.experiment import find
+from visionlab.experiments.cswin_images import shapes_of
+from visionlab.experiments.cswin_puzzles import same_colour_under
+from visionlab.experiments.experiment import Job, find
 from visionlab.train.checkpoint import CheckpointError
 
 
@@ -44,6 +46,24 @@ def test_the_eurosat_network_reaches_what_its_card_says() -> None:
     found = torch.cat([predictor.probabilities(part).argmax(dim=1) for part in images.split(200)])
     accuracy = 100 * (found == labels).double().mean().item()
     assert accuracy == pytest.approx(weights.card("cswin_nano_eurosat").metrics["accuracy (%)"], abs=0.5)
+
+
+def test_the_world_network_reaches_what_its_card_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("VISIONLAB_CACHE", str(tmp_path))
+    card, predictor = weights.card("cswin_nano_world"), weights.load("cswin_nano_world")
+    experiment = find(card.experiment)
+    job = Job(card.variant, card.seed, experiment.preset(card.preset), card.data, device="cpu")
+    images, labels = shapes_of(job, "test", 400)
+    found = torch.cat([predictor.model(part).argmax(dim=1) for part in images.split(200)])
+    accuracy = 100 * (found == labels).double().mean().item()
+    # On the first 400 of its 1,000 test scenes: three standard errors.
+    assert accuracy == pytest.approx(card.metrics["accuracy (%)"], abs=7)
+
+
+@pytest.mark.parametrize("mechanism", ["axial", "global"])
+def test_the_flat_networks_answer_at_the_coloured_cells(mechanism: str) -> None:
+    model = weights.load(f"flat_{mechanism}_same_colour").model
+    assert same_colour_under(model, cells=8, noise=0.3) == 100
 
 
 def test_a_changed_missing_or_foreign_file_is_refused(tmp_path: Path) -> None:
