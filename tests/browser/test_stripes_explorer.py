@@ -136,10 +136,13 @@ def test_it_opens_filled_and_answers_a_click(address: str, chromium: Any, tmp_pa
     page.locator("#depth input[type=range]").focus()
     page.keyboard.press("ArrowRight")
     page.wait_for_function("() => document.querySelector('#words textarea').value.includes('stage 2, block 1:')")
-    said, named = page.locator("#words textarea").input_value(), page.locator("#classes").inner_text()
+    old = {part: page.locator(f"#{part} img").get_attribute("src") for part in ("panels", "field")}
+    named = page.locator("#classes").inner_text()
     page.get_by_label(TILES).check()
     page.wait_for_function("old => document.querySelector('#classes').innerText !== old", arg=named, timeout=15_000)
-    assert page.locator("#words textarea").input_value().splitlines()[-1] != said.splitlines()[-1]
+    for part, source in old.items():
+        changed = "([part, old]) => document.querySelector(`#${part} img`).src !== old"
+        page.wait_for_function(changed, arg=[part, source], timeout=15_000)
     page.screenshot(path=tmp_path / "explorer.png", full_page=True)
     page.close()
     assert [url for url in foreign if not url.startswith(("data:", "blob:"))] == []
