@@ -37,7 +37,7 @@ def masks_and_boxes(
     if len(classes) > len(COLOURS):
         raise ValueError(f"classes: expected at most {len(COLOURS)}, one a colour; got {len(classes)}")
     n, rows = len(images), 1 + len(masks)
-    fig, axes = plt.subplots(rows, n, figsize=(2.1 * n, 2.1 * rows), squeeze=False)
+    fig, axes = plt.subplots(rows, n, figsize=(2.0 * n, 2.0 * rows + 0.6), squeeze=False)
     colours = ListedColormap(["#303030", *COLOURS[: len(classes)]])
     for ax in axes.flat:
         ax.set(xticks=[], yticks=[])
@@ -54,7 +54,7 @@ def masks_and_boxes(
     handles += [
         plt.Line2D([], [], color=theme.color(ROLES[name][1]), dashes=_dashes(name), label=name) for name in boxes
     ]
-    fig.legend(handles=handles, loc="outside right upper")
+    fig.legend(handles=handles, loc="outside upper center", ncols=3)
     truth = next(iter(masks.values()))
     words = [
         f"{name}: {100 * (np.asarray(mask) == truth).mean():.1f} % of the pixels as they are"
