@@ -244,7 +244,7 @@ def accuracy_by_distance(result: Result, title: str) -> Figure:
 
 
 def accuracy_by_size(results: Mapping[str, Result], sizes: Sequence[int], chance: Sequence[int]) -> Figure:
-    """Draw accuracy on boards of some sizes, mean and 95 % interval over seeds: a panel a task, a line an encoding.
+    """Draw accuracy on boards of some sizes: a panel a task, a line an encoding, with its 95 % interval and its seeds.
 
     Args:
         results: by what was asked; with metrics "accuracy on 8x8 (%)" and so on.
@@ -253,17 +253,21 @@ def accuracy_by_size(results: Mapping[str, Result], sizes: Sequence[int], chance
     """
     import matplotlib.pyplot as plt
 
-    fig, axes = plt.subplots(1, len(results), figsize=(4.2 * len(results), 3.4), squeeze=False, sharey=True)
+    fig, axes = plt.subplots(1, len(results), figsize=(5.0 * len(results), 3.8), squeeze=False, sharey=True)
     words = []
     for ax, (title, result), guess in zip(axes[0], results.items(), chance, strict=True):
         told = []
         for i, (variant, (role, marker, dashes)) in enumerate(ENCODINGS.items()):
-            shown = [result.summary(variant, f"accuracy on {size}x{size} (%)") for size in sizes]
+            metrics = [f"accuracy on {size}x{size} (%)" for size in sizes]
+            shown = [result.summary(variant, metric) for metric in metrics]
             means = [s.mean for s in shown]
-            x = np.arange(len(sizes)) + 0.07 * (i - 2.5)
+            x, colour = np.arange(len(sizes)) + 0.1 * (i - 2.5), theme.color(role)
             error = [[s.mean - s.low for s in shown], [s.high - s.mean for s in shown]]
-            line = ax.errorbar(x, means, yerr=error, color=theme.color(role), marker=marker, capsize=3, label=variant)
+            line = ax.errorbar(x, means, yerr=error, color=colour, marker=marker, elinewidth=1, label=variant)
             line[0].set_dashes(dashes or (None, None))
+            for place, metric in zip(x, metrics, strict=True):
+                seeds = list(result.values(variant, metric).values())
+                ax.plot([place] * len(seeds), seeds, ".", color=colour, markersize=5)
             told.append(f"{variant} " + ", ".join(f"{mean:.1f}" for mean in means))
         ax.axhline(guess, color=theme.color("reference"), dashes=(1, 4), linewidth=1.5)
         names = [f"{size}×{size}" for size in sizes]

@@ -13,7 +13,7 @@ from visionlab.show.figure import Figure, figure
 __all__ = ["masks_and_boxes"]
 
 COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#FFFFFF")
-ROLES = {"what is there": ((), "reference"), "cswin": ((), "method"), "shifted window": ((3, 2), "rival")}
+LINES = {"cswin": ("method", (), 3.4), "shifted window": ("rival", (3, 2), 1.5)}  # colour, dashes, width
 
 
 def masks_and_boxes(
@@ -51,9 +51,11 @@ def masks_and_boxes(
     axes[0, 0].set_ylabel("boxes")
     # Squares for the classes, lines for whose boxes they are.
     handles: list[Any] = [Patch(color=COLOURS[i], label=name) for i, name in enumerate(classes)]
-    handles += [
-        plt.Line2D([], [], color=theme.color(ROLES[name][1]), dashes=_dashes(name), label=name) for name in boxes
-    ]
+    for name in boxes:
+        role, dashes, width = LINES[name]
+        line = plt.Line2D([], [], color=theme.color(role), linewidth=width, label=name)
+        line.set_dashes(dashes or (None, None))
+        handles.append(line)
     fig.legend(handles=handles, loc="outside upper center", ncols=3)
     truth = next(iter(masks.values()))
     words = [
@@ -70,14 +72,10 @@ def _boxes(ax: Any, image: np.ndarray, number: int, boxes: Mapping[str, np.ndarr
     ax.imshow(image)
     for name, found in boxes.items():
         for _, left, top, right, bottom, _ in found[found[:, 0] == number]:
-            dashes, role = ROLES[name]
+            role, dashes, width = LINES[name]
             ax.add_patch(
                 Rectangle(
                     (left - 0.5, top - 0.5), right - left, bottom - top,
-                    fill=False, linewidth=1.8, edgecolor=theme.color(role), linestyle=(0, dashes) if dashes else "-",
+                    fill=False, linewidth=width, edgecolor=theme.color(role), linestyle=(0, dashes) if dashes else "-",
                 )
             )  # fmt: skip
-
-
-def _dashes(name: str) -> tuple[int, ...] | tuple[None, None]:
-    return ROLES[name][0] or (None, None)
