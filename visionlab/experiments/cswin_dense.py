@@ -157,7 +157,7 @@ REMARK = (
 
 SEGMENTATION = Experiment(
     name="cswin/segmentation",
-    question="Which pixel belongs to which shape? Cross-shaped against shifted windows, at equal multiply-adds",
+    question="At equal multiply-adds, do crosses or shifted windows better tell which pixel belongs to which shape?",
     variants=VARIANTS,
     measure=measure_segmentation,
     presets={
@@ -184,7 +184,7 @@ SEGMENTATION = Experiment(
 
 DETECTION = Experiment(
     name="cswin/detection",
-    question="Where is which object? Cross-shaped against shifted windows, at equal multiply-adds",
+    question="At equal multiply-adds, do crosses or shifted windows better find which object is where?",
     variants=VARIANTS,
     measure=measure_detection,
     presets={
