@@ -96,6 +96,14 @@ def test_it_learns_a_few_scenes_by_heart(tmp_path: Any) -> None:
     assert losses[-1] < 0.3 * losses[0]
 
 
+def test_masks_with_nothing_to_learn_cost_nothing() -> None:
+    logits = torch.randn(2, 3, 4, 4, requires_grad=True)
+    loss = segmentation_loss(logits, torch.full((2, 4, 4), IGNORE))
+    loss.backward()
+    assert loss.item() == 0
+    assert logits.grad is not None and not logits.grad.any()
+
+
 def test_ignored_pixels_count_for_nothing() -> None:
     logits, masks = torch.randn(2, 3, 4, 4), torch.randint(3, (2, 4, 4))
     part = masks.clone()

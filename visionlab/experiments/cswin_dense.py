@@ -15,6 +15,7 @@ from torch.utils.data import TensorDataset
 
 from visionlab.backbones.cswin_variants import RegionAttention, hierarchical_network, multiply_adds, regions_of
 from visionlab.data import world
+from visionlab.data.transforms import normalise
 from visionlab.experiments.claim import Claim
 from visionlab.experiments.experiment import Experiment, Job, Outcome
 from visionlab.heads.detection import Detector, detector, targets_of
@@ -76,15 +77,10 @@ def train(job: Job, network: nn.Module, images: Tensor, answers: Tensor, loss: A
     )  # fmt: skip
 
 
-def normalised(images: Tensor) -> Tensor:
-    """Return images as the networks take them."""
-    return (images - images.new_tensor(MEAN)[:, None, None]) / images.new_tensor(STD)[:, None, None]
-
-
 def pixel_loss(model: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
     """Cross-entropy of pixels, and the share of pixels that are right."""
     images, masks = batch
-    logits = model(normalised(images))
+    logits = model(normalise(images, MEAN, STD))
     right = (logits.argmax(1) == masks).to(logits.dtype).mean()
     return segmentation_loss(logits, masks), {"pixels right": 100 * right}
 
@@ -100,14 +96,14 @@ def measure_segmentation(job: Job) -> Outcome:
     model = run.model.eval()
     device = next(model.parameters()).device
     images, masks = scenes_of(job, "segmentation", "test")
-    found = torch.cat([model(normalised(part.to(device))).argmax(1).cpu() for part in images.split(100)])
+    found = torch.cat([model(normalise(part.to(device), MEAN, STD)).argmax(1).cpu() for part in images.split(100)])
     metrics = {
         "mIoU (%)": 100 * mean_iou(found, masks, network.classify.out_channels),
         "pixels right (%)": 100 * (found == masks).double().mean().item(),
         "multiply-adds of the backbone (M)": cost,
     }
-    masks = found[: job.preset.kept].to(torch.uint8).numpy()  # type: ignore[assignment]
-    return Outcome(metrics, run.history, arrays={"masks": masks}, network=run.model)  # type: ignore[dict-item]
+    seen = found[: job.preset.kept].to(torch.uint8).numpy()
+    return Outcome(metrics, run.history, arrays={"masks": seen}, network=run.model)
 
 
 def box_loss(model: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -149,7 +145,7 @@ def measure_detection(job: Job) -> Outcome:
     return Outcome(metrics, run.history, arrays={"boxes": boxes.numpy()}, network=run.model)
 
 
-SHARED = (backbone_of, scenes_of, train, normalised, hierarchical_network, regions_of, RegionAttention)
+SHARED = (backbone_of, scenes_of, train, hierarchical_network, regions_of, RegionAttention)
 REMARK = (
     "The paper's networks are 200 times larger, pre-trained on ImageNet and fine-tuned on COCO and ADE20K; there"
     " cross-shaped windows gain 1.2 points of box AP and 1.9 of mIoU over shifted ones in the same frame (table 9)."

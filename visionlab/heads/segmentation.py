@@ -54,7 +54,7 @@ class SegmentationFPN(nn.Module):
 
 
 def segmentation_loss(logits: Float[Tensor, "b k h w"], masks: Integer[Tensor, "b h w"]) -> Float[Tensor, ""]:
-    """Cross-entropy of each pixel; those of class `IGNORE` are left out.
+    """Mean cross-entropy of the pixels, those of class `IGNORE` left out; 0 where all of them are.
 
     Raises:
         ValueError: a mask holds a class that there is not, or has another size than the logits.
@@ -66,7 +66,8 @@ def segmentation_loss(logits: Float[Tensor, "b k h w"], masks: Integer[Tensor, "
         raise ValueError(
             f"masks: expected classes 0 to {logits.shape[1] - 1}, or {IGNORE} for none; got {int(unknown[0])}"
         )
-    return F.cross_entropy(logits, masks.long(), ignore_index=IGNORE)
+    total = F.cross_entropy(logits, masks.long(), ignore_index=IGNORE, reduction="sum")
+    return total / (masks != IGNORE).sum().clamp(min=1)
 
 
 def _branch(width: int, head_width: int, *, doublings: int) -> nn.Module:
