@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.train import toy
-from visionlab.train.loop import Fit, Recipe, fit, start
+from visionlab.train.loop import Fit, Momentum, Recipe, Stepped, fit, start
 from visionlab.train.stream import Fresh
 
 
@@ -216,3 +216,33 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(bad: float) 
 def test_impossible_recipes_are_refused_before_anything_runs(fields: dict, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         Recipe(**({"steps": 10, "batch": 24, "learning_rate": 0.1} | fields))
+
+
+def test_a_stepped_rate_drops_at_its_milestones_and_is_a_cosine_without() -> None:
+    recipe = Stepped(steps=10, batch=1, learning_rate=2.0, milestones=(3, 6), drop=0.1)
+    assert [recipe.rate(step) for step in range(8)] == pytest.approx([2, 2, 2, 0.2, 0.2, 0.2, 0.02, 0.02])
+    cosine = {"steps": 10, "batch": 1, "learning_rate": 2.0, "warmup": 2}
+    assert [Stepped(**cosine).rate(step) for step in range(10)] == [Recipe(**cosine).rate(step) for step in range(10)]
+
+
+def test_momentum_takes_the_steps_of_torch_sgd() -> None:
+    def draw(n: int, rng: torch.Generator) -> tuple[Tensor, ...]:
+        return (torch.randn(n, 3, generator=rng),)
+
+    def loss(model: nn.Module, batch: tuple[Tensor, ...]) -> tuple[Tensor, dict[str, Tensor]]:
+        return model(batch[0]).square().mean(), {}
+
+    torch.manual_seed(0)
+    ours, theirs = nn.Linear(3, 2), nn.Linear(3, 2)
+    theirs.load_state_dict(ours.state_dict())
+    recipe = Momentum(steps=5, batch=4, learning_rate=0.1, milestones=(2,), weight_decay=0.01, clip_norm=None)
+    fit(ours, Fresh(draw), loss, recipe, seed=0, fabric=start("32-true", "cpu"))
+    optimiser = torch.optim.SGD(theirs.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01)
+    batches = Fresh(draw).batches(0, seed=0, batch=4, rank=0, world=1, device=torch.device("cpu"))
+    for step, batch in zip(range(5), batches, strict=False):
+        optimiser.param_groups[0]["lr"] = 0.1 if step < 2 else 0.01
+        optimiser.zero_grad()
+        loss(theirs, batch)[0].backward()
+        optimiser.step()
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(a, b)

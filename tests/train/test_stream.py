@@ -10,13 +10,15 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from visionlab.train.randomness import generator, mix, seeded
-from visionlab.train.stream import Fresh, Shuffled, Stream
+from visionlab.train.stream import Fresh, Paced, Shuffled, Stream
 
 CPU = torch.device("cpu")
 DATASET = TensorDataset(torch.arange(23), torch.arange(23) * 10)
+PASSES = Shuffled(DATASET)
 STREAMS = {
     "fresh": Fresh(lambda n, rng: (torch.rand(n, generator=rng),)),
-    "shuffled": Shuffled(DATASET),
+    "shuffled": PASSES,
+    "paced": Paced(PASSES, steps=16),
 }
 
 
@@ -97,3 +99,9 @@ def test_a_seeded_block_leaves_the_outside_alone() -> None:
     with seeded(4):
         assert not torch.equal(first, torch.rand(2))
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_a_paced_stream_tells_how_far_the_run_is() -> None:
+    batches = Paced(Shuffled(DATASET), steps=8).batches(2, seed=0, batch=4, rank=0, world=1, device=CPU)
+    told = [batch[-1] for batch in islice(batches, 3)]
+    assert [part.tolist() for part in told] == [[2 / 8] * 4, [3 / 8] * 4, [4 / 8] * 4]

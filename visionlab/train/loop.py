@@ -24,7 +24,7 @@ from visionlab.train.randomness import generator, mix
 from visionlab.train.schedule import cosine_with_warmup
 from visionlab.train.stream import Batch, Stream
 
-__all__ = ["Fit", "Hook", "Recipe", "fit", "start"]
+__all__ = ["Fit", "Hook", "Momentum", "Recipe", "Stepped", "fit", "start"]
 
 Precision = Literal["32-true", "bf16-mixed", "64-true"]
 Loss = Callable[[nn.Module, Batch], tuple[Tensor, dict[str, Tensor]]]
@@ -76,6 +76,54 @@ class Recipe:
             raise ValueError(f"precision: expected one of {', '.join(get_args(Precision))}, got {self.precision!r}")
         if self.batch % self.accumulate:
             raise ValueError(f"accumulate: {self.accumulate} parts do not divide a batch of {self.batch}")
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of a step."""
+        return cosine_with_warmup(step, steps=self.steps, warmup=self.warmup, peak=self.learning_rate, floor=self.floor)
+
+    def optimiser(self, model: nn.Module) -> torch.optim.Optimizer:
+        """Return the optimiser of a network's parameters; its learning rate is set before each step."""
+        return torch.optim.AdamW(_parameter_groups(model, self.weight_decay), lr=0.0, betas=self.betas)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stepped(Recipe):
+    """The same with a rate that drops at given steps, if there are any.
+
+    Args:
+        milestones: steps from which on the rate is `drop` times what it was.
+        drop: factor.
+    """
+
+    milestones: tuple[int, ...] = ()
+    drop: float = 0.1
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of a step; a cosine where there are no milestones."""
+        if not self.milestones:
+            return super().rate(step)
+        return self.learning_rate * self.drop ** sum(step >= milestone for milestone in self.milestones)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Momentum(Stepped):
+    """The same with stochastic gradient descent, as convolutional networks are usually trained.
+
+    Args:
+        momentum: share of the last step that is kept.
+        nesterov: look ahead.
+    """
+
+    weight_decay: float = 5e-4
+    momentum: float = 0.9
+    nesterov: bool = True
+
+    def optimiser(self, model: nn.Module) -> torch.optim.Optimizer:
+        """Return the optimiser; vectors decay as well, as is usual with it."""
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        return torch.optim.SGD(
+            trained, lr=0.0, momentum=self.momentum, nesterov=self.nesterov, weight_decay=self.weight_decay
+        )
 
 
 @dataclass
@@ -173,8 +221,7 @@ class _Run:
     def __init__(self, model: nn.Module, recipe: Recipe, seed: int, fabric: Fabric) -> None:
         self.recipe, self.fabric, self.model = recipe, fabric, model
         model.train()
-        optimiser = torch.optim.AdamW(_parameter_groups(model, recipe.weight_decay), lr=0.0, betas=recipe.betas)
-        self.wrapped, self.optimiser = fabric.setup(model, optimiser)
+        self.wrapped, self.optimiser = fabric.setup(model, recipe.optimiser(model))
         ema = recipe.ema
         self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema), use_buffers=True) if ema else None
         self.history: list[dict[str, float]] = []
@@ -185,9 +232,7 @@ class _Run:
     def update(self, step: int, batch: Batch, loss: Loss) -> dict[str, Tensor]:
         """Take one optimiser step and return its named values, averaged over the parts."""
         recipe = self.recipe
-        rate = cosine_with_warmup(
-            step, steps=recipe.steps, warmup=recipe.warmup, peak=recipe.learning_rate, floor=recipe.floor
-        )
+        rate = recipe.rate(step)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         total: dict[str, Tensor] = {}

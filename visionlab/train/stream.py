@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from visionlab.train.randomness import generator
 
-__all__ = ["Batch", "Fresh", "Shuffled", "Stream"]
+__all__ = ["Batch", "Fresh", "Paced", "Shuffled", "Stream"]
 
 Batch = tuple[Tensor, ...]
 
@@ -46,6 +46,27 @@ class Fresh:
         for step in count(start):
             whole = self.draw(batch, generator(seed, step, device=device))
             yield tuple(tensor.chunk(world)[rank] for tensor in whole)
+
+
+@dataclass(frozen=True)
+class Paced:
+    """Batches of another stream that also tell how far the run is, for losses whose weights change with it.
+
+    Args:
+        stream: gives the batches.
+        steps: of the whole run.
+    """
+
+    stream: Stream
+    steps: int
+
+    def batches(
+        self, start: int, *, seed: int, batch: int, rank: int, world: int, device: torch.device
+    ) -> Iterator[Batch]:
+        """Add to each batch, as its last tensor, the share of steps done, once a sample."""
+        inner = self.stream.batches(start, seed=seed, batch=batch, rank=rank, world=world, device=device)
+        for step, part in enumerate(inner, start):
+            yield (*part, torch.full((len(part[0]),), step / self.steps))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,90 @@
+"""Networks that hide a pattern in an image, and find it again: small ones for 32 to 64 pixels.
+
+Both work on blocks of 2 x 2 pixels (pixel-unshuffle), which makes them four times cheaper and costs nothing here: a
+pattern that is hidden over an edge is wider than a pixel. The networks of the published code are in
+`visionlab.protection.hiding_published`.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+__all__ = ["Hider", "Reader"]
+
+
+class Hider(nn.Module):
+    """Image and pattern to the residual that hides the pattern: a U-Net of two levels, 109 thousand parameters.
+
+    Its output starts near zero: the last layer is drawn from N(0, 0.01).
+
+    Args:
+        widths: channels of the two levels.
+    """
+
+    def __init__(self, *, widths: tuple[int, int] = (32, 64)) -> None:
+        super().__init__()
+        fine, coarse = widths
+        self.down = _convolutions(24, fine)
+        self.bottom = _convolutions(fine, coarse)
+        self.up = _convolutions(coarse + fine, fine)
+        self.out = nn.Conv2d(fine, 12, 1)
+        nn.init.normal_(self.out.weight, std=0.01)
+        self.out.bias.data.zero_()  # type: ignore[union-attr]
+
+    def forward(self, images: Float[Tensor, "b 3 h w"], pattern: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+        """Return the residual (B, 3, H, W), to be added to images in [0, 1] of any size from 8 pixels on."""
+        both, (height, width) = _to_multiple_of_four(torch.cat([images, pattern], 1))
+        fine = self.down(F.pixel_unshuffle(both - 0.5, 2) * 2)
+        coarse = self.bottom(F.avg_pool2d(fine, 2))
+        coarse = F.interpolate(coarse, scale_factor=2, mode="bilinear", align_corners=False)
+        residual = self.out(self.up(torch.cat([coarse, fine], 1)))
+        return F.pixel_shuffle(residual, 2)[..., :height, :width]
+
+
+class Reader(nn.Module):
+    """Image to the pattern hidden in it, white where there is none: two residual blocks, 44 thousand parameters."""
+
+    def __init__(self, *, width: int = 32, blocks: int = 2) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(12, width, 3, padding=1)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(width, width, 3, padding=1), nn.GroupNorm(4, width), nn.ReLU(inplace=True),
+                nn.Conv2d(width, width, 3, padding=1), nn.GroupNorm(4, width),
+            )
+            for _ in range(blocks)
+        )  # fmt: skip
+        self.out = nn.Conv2d(width, 12, 3, padding=1)
+        self.out.bias.data.fill_(1)  # type: ignore[union-attr]  # white, the answer to an image that hides nothing
+
+    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+        """Return the drawing (B, 3, H, W) of images in [0, 1]; its range is not clipped."""
+        padded, (height, width) = _to_multiple_of_four(images)
+        x = self.stem(4 * F.pixel_unshuffle(padded - 0.5, 2)).relu()
+        for block in self.blocks:
+            x = (x + block(x)).relu()
+        return F.pixel_shuffle(self.out(x), 2)[..., :height, :width]
+
+
+def _convolutions(inputs: int, width: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for channels in (inputs, width):
+        layers += [
+            nn.Conv2d(channels, width, 3, padding=1, padding_mode="reflect"),
+            nn.GroupNorm(4, width),
+            nn.ReLU(inplace=True),
+        ]
+    return nn.Sequential(*layers)
+
+
+def _to_multiple_of_four(images: Tensor) -> tuple[Tensor, tuple[int, int]]:
+    """Repeat the last row and column until four divides the sides; return the sides from before as well."""
+    height, width = images.shape[-2:]
+    if min(height, width) < 8:
+        raise ValueError(f"images: expected sides of 8 pixels or more, got {height} x {width}")
+    if height % 4 or width % 4:
+        images = F.pad(images, (0, -width % 4, 0, -height % 4), mode="replicate")
+    return images, (height, width)
