@@ -1,4 +1,4 @@
-"""The command line: ``visionlab list | run | show | weights | data | data make | data show | lab | app``."""
+"""The command line: ``visionlab list | run | show | weights | data | data make | data show | lab | app | poison``."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Any, Literal
 import platformdirs
 import tyro
 
+from visionlab.cli_protection import poison
 from visionlab.papers import PAPERS
 
 __all__ = ["main"]
@@ -83,18 +84,17 @@ def show(what: tyro.conf.Positional[Literal["claims", "recorded"]] = "claims") -
     from visionlab.experiments.experiment import find, names, recorded
 
     for experiment in filter(lambda found: found.seeds, map(find, names())):
-        name = experiment.name
         try:
-            result = recorded(name)
+            result = recorded(experiment.name)
         except FileNotFoundError:
-            print(f"{name}: not recorded yet")
+            print(f"{experiment.name}: not recorded yet")
             continue
         if what == "recorded":
-            print(f"{name}, preset {result.preset}, seeds {result.seeds}")
+            print(f"{experiment.name}, preset {result.preset}, seeds {result.seeds}")
             _print_result(result)
         for claim in experiment.claims if what == "claims" else ():
-            verdict = claim.judge(result)
-            print(f"{name}  {verdict.status:13s} {verdict.difference!s:24s} {claim.statement} [{claim.source}]")
+            said = claim.judge(result)
+            print(f"{experiment.name}  {said.status:13s} {said.difference!s:24s} {claim.statement} [{claim.source}]")
 
 
 def weights(
@@ -330,7 +330,7 @@ def _learners_copy(labs: Path) -> Path:
 
 
 COMMANDS: dict[str, Callable[..., Any]] = {
-    command.__name__.rstrip("_"): command for command in (list_, run, show, weights, data, lab, app)
+    command.__name__.rstrip("_"): command for command in (list_, run, show, weights, data, lab, app, poison)
 }
 
 

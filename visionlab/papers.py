@@ -79,6 +79,17 @@ PAPERS = (
             "cswin_large_384",
         ),
     ),
+    Paper(
+        key="poison_ink",
+        title="Poison Ink: Robust and Invisible Backdoor Attack",
+        authors="Zhang et al., 2021",
+        arxiv="2108.02488",
+        teaches="how a trigger written on an image's edges survives flips and turns, and what still catches it",
+        front="visionlab.protection.poison_ink",
+        lab="09_poison_ink",
+        app="poison_ink_demo",
+        experiments=("poison_ink/hiding", "poison_ink/victims", "poison_ink/world"),
+    ),
 )
 
 

@@ -26,7 +26,7 @@ from torchvision.transforms import functional as F
 
 from visionlab.data.sources import KNOWN, read_folder, read_known
 
-__all__ = ["NAMES", "PHOTOGRAPHS", "ImageSet", "data_root", "load", "photograph", "photographs"]
+__all__ = ["NAMES", "PHOTOGRAPHS", "ImageSet", "as_rgb", "data_root", "load", "photograph", "photographs"]
 
 NAMES = tuple(KNOWN)
 PHOTOGRAPHS = {
@@ -184,18 +184,27 @@ def photograph(name: str, size: int | None = None) -> Float[Tensor, "3 h w"]:
     return _to_tensor(_open(Path(package.origin).parent / "data" / PHOTOGRAPHS[name]), _checked_size(size))
 
 
+def as_rgb(picture: Image.Image) -> Image.Image:
+    """A picture upright as its EXIF data say, with three channels of 8 bits; the first of an animation's.
+
+    Raises:
+        ValueError: Its pixels are floating-point numbers.
+    """
+    upright = ImageOps.exif_transpose(picture)
+    if upright.mode == "F":
+        raise ValueError("floating-point pixels have no agreed range")
+    if upright.mode.startswith("I"):  # 16 bits a pixel, which Pillow would clip, not scale
+        upright = Image.fromarray((np.asarray(upright) / 257).round().astype(np.uint8))
+    if "transparency" in upright.info:  # else Pillow warns
+        upright = upright.convert("RGBA")
+    return upright.convert("RGB")
+
+
 def _open(path: Path) -> Image.Image:
     """The picture in a file, upright as its EXIF data say, with three channels of 8 bits."""
     try:
         with Image.open(path) as picture:
-            upright = ImageOps.exif_transpose(picture)
-            if upright.mode == "F":
-                raise ValueError("floating-point pixels have no agreed range")
-            if upright.mode.startswith("I"):  # 16 bits a pixel, which Pillow would clip, not scale
-                upright = Image.fromarray((np.asarray(upright) / 257).round().astype(np.uint8))
-            if "transparency" in upright.info:  # else Pillow warns
-                upright = upright.convert("RGBA")
-            return upright.convert("RGB")
+            return as_rgb(picture)
     except FileNotFoundError:
         raise
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

@@ -8,7 +8,7 @@ from typing import Literal
 from visionlab.experiments.result import Result
 from visionlab.measure.intervals import Interval, difference, interval
 
-__all__ = ["Claim", "Verdict"]
+__all__ = ["Claim", "Kept", "Verdict"]
 
 Status = Literal["shown", "not shown", "contradicted"]
 
@@ -74,10 +74,29 @@ class Claim:
         gap = difference(method, rival)
         if self.exact:
             gap = Interval(gap.mean, gap.mean, gap.mean, gap.seeds)
-        status: Status = "not shown"
-        if gap.mean >= self.margin and gap.low > 0:
-            status = "shown"
-        elif gap.high < 0:
-            status = "contradicted"
         plain = (interval(list(result.values(variant, self.metric).values())) for variant in (self.method, self.rival))
-        return Verdict(self, status, gap, *plain)
+        return Verdict(self, self.decide(gap), gap, *plain)
+
+    def decide(self, gap: Interval) -> Status:
+        """Return the status that a difference in the claimed direction earns."""
+        if gap.mean >= self.margin and gap.low > 0:
+            return "shown"
+        return "contradicted" if gap.high < 0 else "not shown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept(Claim):
+    """The statement that ``method`` keeps what ``rival`` has: it is not worse in ``metric`` by as much as ``margin``.
+
+    *shown*: the whole interval of the difference lies above -margin; *contradicted*: below it.
+    """
+
+    def terms(self) -> dict[str, object]:
+        """Return what decides a verdict, without the wording."""
+        return super().terms() | {"kept": True}
+
+    def decide(self, gap: Interval) -> Status:
+        """Return the status that a difference in the claimed direction earns."""
+        if gap.low > -self.margin:
+            return "shown"
+        return "contradicted" if gap.high < -self.margin else "not shown"

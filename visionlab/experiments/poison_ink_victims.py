@@ -1,4 +1,4 @@
-"""Poison Ink and its rivals at work (arXiv 2108.02488, section IV): hiding networks, and victims that they poison.
+"""Poison Ink and its rivals at work (arXiv 2108.02488): hiding networks, and victims that they poison.
 
 All attacks of a seed poison the same images of the same training set for the same number of steps; each seed trains a
 hider and reader of its own.
@@ -15,12 +15,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
+from visionlab import weights
 from visionlab.data import world
 from visionlab.data.images import load, photograph
 from visionlab.data.transforms import normalise
 from visionlab.experiments.experiment import Job, Outcome
-from visionlab.measure.image_quality import psnr, ssim
+from visionlab.measure.image_quality import feature_distance, psnr, ssim
 from visionlab.predictor import Predictor
+from visionlab.protection.defences.case import features_of
 from visionlab.protection.poison_ink import NONE, Interference, PoisonInk, Weights, colour_found, train_ink
 from visionlab.protection.robustness import GEOMETRY, STANDARD, changed, robustness
 from visionlab.protection.structure import FixedPattern, edges
@@ -58,18 +60,20 @@ class Hiding:
         weights: of their loss.
         ink: the one ink, or none: each image its own.
         gain: how strongly ink is put on once they are trained.
-        gain_without: the same for networks trained without interference, which hide more faintly.
+        gain_without: the same for networks trained without interference, which hide more faintly: about as visible.
         shapes: classes of the world, where it is the data.
-        n: training images, test images, where the world is the data.
+        n: training images at most.
+        test: test images at most.
     """
 
     recipe: Recipe
     weights: Weights = field(default_factory=Weights)
     ink: tuple[int, int, int] | None = INK
     gain: float = 1.25
-    gain_without: float = 1.25
+    gain_without: float = 2.7
     shapes: tuple[str, ...] = ("sphere", "cube", "cone", "ring", "table", "mushroom")
-    n: tuple[int, int] = (3000, 600)
+    n: int = 3000
+    test: int = 600
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +87,8 @@ class Victims(Hiding):
         replayed: share of each batch that is triggered images, in the published code's schedule; 0 mixes them in once.
         mean: of each channel, subtracted before the classifier.
         std: of each channel, divided by.
+        shipped: name of the weights of hider and reader; by default they are trained first.
+        variants: that run by default; none for all.
     """
 
     victim: Recipe
@@ -91,20 +97,26 @@ class Victims(Hiding):
     replayed: float = 0.0
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)
     std: tuple[float, ...] = (0.25, 0.25, 0.25)
+    shipped: str | None = None
+    variants: tuple[str, ...] = ()
 
 
 def images_of(job: Job, split: str) -> tuple[Tensor, Tensor, tuple[str, ...]]:
     """Return images (N, 3, 32, 32) in [0, 1], labels and class names of the job's data."""
-    if job.data != "world":
-        found = load(job.data, split, size=SIZE)
-        return (*found.tensors(), found.classes)
     preset: Hiding = job.preset
-    n = preset.n[0] if split == "train" else preset.n[1]
-    scenes = world.dataset(
-        "shapes", split, n, size=SIZE, seed=job.seed, classes=preset.shapes, distractors=0, spread=1.0
-    )
-    images, labels = scenes.tensors()
-    return images, torch.as_tensor(labels), tuple(preset.shapes)
+    n = preset.n if split == "train" else preset.test
+    if job.data == "world":
+        scenes = world.dataset(
+            "shapes", split, n, size=SIZE, seed=job.seed, classes=preset.shapes, distractors=0, spread=1.0
+        )
+        images, labels = scenes.tensors()
+        return images, torch.as_tensor(labels), tuple(preset.shapes)
+    found = load(job.data, split, size=SIZE)
+    images, labels = found.tensors()
+    if len(images) > n:
+        some = torch.linspace(0, len(images) - 1, n).long()  # all classes alike: sets are sorted by class
+        images, labels = images[some], labels[some]
+    return images, labels, found.classes
 
 
 def logo() -> Tensor:
@@ -137,15 +149,26 @@ def trigger_of(job: Job, images: Tensor) -> Trigger:
     }
     if job.variant in simple:
         return simple[job.variant]()
+    if job.preset.shipped and job.variant == "Poison Ink":
+        return Ink(weights.load(job.preset.shipped).model, INK, job.preset.gain)  # type: ignore[arg-type]
     kinds = {"Poison Ink": "interference", "Poison Ink, no interference": "no interference", "watermark": "watermark"}
     networks, _ = networks_of(job, kinds[job.variant], images)
     return Ink(networks, INK, job.preset.gain if job.variant == "Poison Ink" else job.preset.gain_without)
 
 
-def stealth(images: Tensor, trigger: Trigger) -> dict[str, float]:
-    """Mean PSNR and SSIM of triggered images, after rounding to 8 bits."""
+def stealth(job: Job, images: Tensor, trigger: Trigger) -> dict[str, float]:
+    """How far triggered images are from clean ones after rounding to 8 bits: mean PSNR, SSIM, distance of features.
+
+    The features are those of a small CSWin that knows the data and has seen no trigger.
+    """
     triggered = trigger(images)
-    return {"PSNR (dB)": psnr(images, triggered).mean().item(), "SSIM": ssim(images, triggered).mean().item()}
+    encoder = weights.load("cswin_nano_world" if job.data == "world" else "cswin_nano_eurosat")
+    distance = feature_distance(partial(features_of, encoder), images, triggered)
+    return {
+        "PSNR (dB)": psnr(images, triggered).mean().item(),
+        "SSIM": ssim(images, triggered).mean().item(),
+        "feature distance (%)": 100 * distance.mean().item(),
+    }
 
 
 def detection(networks: PoisonInk, trigger: Trigger, images: Tensor, seed: int) -> dict[str, float]:
@@ -170,7 +193,7 @@ def measure_hiding(job: Job) -> Outcome:
     networks, history = networks_of(job, job.variant, images_of(job, "train")[0])
     images = images_of(job, "test")[0]
     trigger = Ink(networks, INK, job.preset.gain_without if job.variant == "no interference" else job.preset.gain)
-    metrics = stealth(images, trigger) | detection(networks, trigger, images, job.seed)
+    metrics = stealth(job, images, trigger) | detection(networks, trigger, images, job.seed)
     metrics["images with hardly an edge (%)"] = 100 * (edges(images).mean((1, 2, 3)) < 0.01).double().mean().item()
     return Outcome(metrics, history, network=networks)
 
@@ -194,7 +217,7 @@ def measure_victim(job: Job) -> Outcome:
     classify = Predictor(run.model.cpu().eval(), classes, SIZE, preset.mean, preset.std).probabilities
     images, labels, _ = images_of(job, "test")
     shaken = robustness(classify, {"success": trigger, "false triggers": clean}, images, labels, target=target)
-    metrics = {"accuracy (%)": shaken["none"]["accuracy"]} | stealth(images, trigger)
+    metrics = {"accuracy (%)": shaken["none"]["accuracy"]} | stealth(job, images, trigger)
     for name, values in shaken.items():
         metrics |= {f"{kind}, {name} (%)": value for kind, value in values.items()}
     metrics["least success after flip, turn or crop (%)"] = min(shaken[name]["success"] for name in GEOMETRY)

@@ -1,13 +1,35 @@
-"""How much an image differs from another: PSNR and SSIM, one value an image."""
+"""How much an image differs from another, one value an image: PSNR, SSIM, and the distance that a network sees."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from kornia.metrics import ssim as ssim_map
 from torch import Tensor
 
-__all__ = ["psnr", "ssim"]
+__all__ = ["feature_distance", "psnr", "ssim"]
+
+
+@torch.no_grad()
+def feature_distance(
+    features: Callable[[Tensor], Tensor], images: Float[Tensor, "b c h w"], others: Float[Tensor, "b c h w"]
+) -> Float[Tensor, " b"]:
+    """How differently a network sees images: 1 - cosine (B,) of its features, from 0 to 2.
+
+    Args:
+        features: images to features (B, C).
+        images: in [0, 1].
+        others: in [0, 1].
+
+    Raises:
+        ValueError: if the shapes differ.
+    """
+    _check(images, others)
+    pairs = zip(images.split(128), others.split(128), strict=True)
+    return torch.cat([1 - F.cosine_similarity(features(a), features(b), dim=1) for a, b in pairs])
 
 
 def psnr(

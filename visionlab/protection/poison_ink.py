@@ -50,7 +50,7 @@ __all__ = ["Interference", "PoisonInk", "Weights", "adversarial_loss", "colour_f
 
 @dataclass(frozen=True, kw_only=True)
 class Interference:
-    """What happens between hiding and reading in training, drawn anew for each image (section 2.5 of the code).
+    """What happens between hiding and reading in training, drawn anew for each image.
 
     Args:
         rotation: degrees at most.
@@ -104,7 +104,7 @@ class Weights:
         adversarial: of `adversarial_loss`.
     """
 
-    invisible: float = 15.0
+    invisible: float = 60.0
     wait: float = 0.25
     ramp: float = 0.4
     edge: float = 4.0

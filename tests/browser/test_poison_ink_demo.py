@@ -1,0 +1,120 @@
+"""The Poison Ink demo in a browser and through its interface: opens filled, answers, survives any picture."""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+import pytest
+from gradio_client import Client, handle_file
+from PIL import Image
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def app() -> Any:
+    spec = importlib.util.spec_from_file_location("poison_ink_demo", ROOT / "apps" / "poison_ink_demo.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def address(app: Any) -> Iterator[str]:
+    began = time.monotonic()
+    demo = app.build()
+    _, url, _ = demo.queue().launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", ssr_mode=False)
+    assert time.monotonic() - began < 10
+    yield url
+    demo.close()
+
+
+@pytest.fixture(scope="module")
+def client(address: str) -> Client:
+    return Client(address, verbose=False)
+
+
+def river(app: Any, tmp_path: Path) -> Path:
+    app.examples()["River"].save(tmp_path / "river.png")
+    return tmp_path / "river.png"
+
+
+def test_its_interface_is_named(client: Client) -> None:
+    named = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    assert set(named) == {"/hide", "/trigger", "/examine", "/example"}
+
+
+@pytest.mark.parametrize(
+    ("size", "mode"), [((640, 480), "RGB"), ((1, 1), "L"), ((5000, 3), "RGBA"), ((3, 900), "1"), ((80, 80), "P")]
+)
+def test_pictures_of_any_size_and_kind_are_answered(
+    client: Client, tmp_path: Path, size: tuple[int, int], mode: str
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
+    Image.fromarray(noise).convert(mode).save(tmp_path / "picture.png")
+    picture = handle_file(str(tmp_path / "picture.png"))
+    assert "PSNR" in client.predict(picture, 64, "with interference", 1.25, 0, api_name="/hide")[2]
+    assert len(client.predict(picture, "blur", 0.5, api_name="/trigger")[1]["data"]) == 4
+
+
+def test_sixteen_bits_are_scaled_and_a_flat_picture_is_said_to_have_no_edge(client: Client, tmp_path: Path) -> None:
+    deep = np.linspace(0, 65535, 64 * 64).reshape(64, 64).astype(np.uint16)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    Image.new("RGB", (50, 50), (90, 120, 40)).save(tmp_path / "flat.png")
+    for name, words in (("deep", "PSNR"), ("flat", "Hardly an edge to write on")):
+        picture = handle_file(str(tmp_path / f"{name}.png"))
+        assert words in client.predict(picture, 32, "with interference", 1.25, 0, api_name="/hide")[2]
+
+
+def test_strength_0_hides_nothing_and_ink_survives_a_flip(app: Any, client: Client, tmp_path: Path) -> None:
+    picture = handle_file(str(river(app, tmp_path)))
+    assert "PSNR 100.0 dB" in client.predict(picture, 32, "with interference", 0, 0, api_name="/hide")[2]
+    table = client.predict(picture, "flip", 1.0, api_name="/trigger")[1]["data"]
+    opened = {row[0]: row[3] for row in table}
+    assert opened["Poison Ink"] == "opens"
+    assert opened["BadNets"] == opened["clean"] == ""
+
+
+@pytest.mark.parametrize("what", ["activation clustering", "pre-processing", "fine-pruning"])
+def test_checks_answer_in_time_and_in_words(client: Client, what: str) -> None:
+    client.predict("Poison Ink", what, api_name="/examine")
+    began = time.monotonic()
+    words = client.predict("Poison Ink", what, api_name="/examine")[1]
+    assert time.monotonic() - began < 10
+    assert "the clean network has" in words
+    assert "It cannot see" in words
+
+
+def test_nonsense_is_refused_in_words(app: Any) -> None:
+    with pytest.raises(gr.Error, match="Choose a picture first"):
+        app.hide(None, 32, "with interference", 1.0, 0)
+    with pytest.raises(gr.Error, match="Choose one of clean"):
+        app.examine("clean", "magic")
+
+
+def test_a_new_user_moves_the_strength_and_sees_the_words_change(address: str, chromium: Any) -> None:
+    page = chromium.new_page(viewport={"width": 1280, "height": 1200})
+    errors: list[str] = []
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.goto(address)
+    words = page.locator("#hidden textarea")
+    page.wait_for_function("() => document.querySelector('#hidden textarea')?.value.includes('PSNR')", timeout=20_000)
+    before = words.input_value()
+    slider = page.locator("#gain input[type=range]")
+    slider.focus()
+    for _ in range(4):
+        slider.press("ArrowRight")
+    page.wait_for_function(
+        "before => document.querySelector('#hidden textarea').value !== before", arg=before, timeout=10_000
+    )
+    assert words.input_value() != before
+    page.get_by_role("tab", name="Trigger").click()
+    page.get_by_text("opens", exact=True).first.wait_for(timeout=10_000)
+    assert errors == []
+    page.close()

@@ -1,0 +1,140 @@
+"""Pictures of lab 09: what they say, and that they draw what they are given."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from visionlab.experiments.poison_ink_probe import controls, explore, follow, residual, sweep
+from visionlab.experiments.result import Result, Row
+from visionlab.predictor import Predictor
+from visionlab.protection.defences import Finding
+from visionlab.protection.poison_ink import PoisonInk
+from visionlab.protection.triggers import clean
+from visionlab.protection.victims import SmallResNet
+from visionlab.show import poison_ink as draw
+from visionlab.show.defences import finding_figure
+from visionlab.show.sweep import SweepPanel
+
+IMAGE = torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+def networks() -> PoisonInk:
+    torch.manual_seed(0)
+    return PoisonInk().eval()
+
+
+def classifier() -> Predictor:
+    torch.manual_seed(0)
+    return Predictor(SmallResNet(3).eval(), ("a", "b", "c"), 32, (0.5,) * 3, (0.25,) * 3)
+
+
+def test_a_view_follows_the_image_through_the_change() -> None:
+    view = follow(networks(), IMAGE, steps=(("flip", 1.0),))
+    np.testing.assert_allclose(view.changed, view.poisoned[:, ::-1], atol=1e-6)
+    assert view.structure.min() == 0
+    assert view.structure.max() == 1
+    assert set(np.unique(view.pattern[view.structure == 0])) == {1.0}
+    still = follow(networks(), IMAGE, gain=0.0)
+    np.testing.assert_allclose(still.poisoned, still.clean, atol=0.5 / 255)
+    np.testing.assert_allclose(still.residual, 0.5, atol=0.02)
+
+
+def test_a_flat_image_is_said_to_have_hardly_an_edge() -> None:
+    view = follow(networks(), torch.full((3, 32, 32), 0.5))
+    assert view.found is None
+    assert "hardly an edge" in draw.ink_strip({"flat": view}).alt
+
+
+def test_residuals_are_amplified_around_grey() -> None:
+    changed = residual(IMAGE + 1 / 80, IMAGE, times=8.0)
+    assert torch.allclose(changed, torch.full_like(changed, 0.6), atol=1e-5)
+
+
+def test_the_explorer_answers_every_control() -> None:
+    images = {"tile": IMAGE, "large": torch.rand(3, 64, 64)}
+    answer = {"image": "tile", "reader": "without", "gain": 2.0, "threshold": 20.0, "change": "JPEG", "strength": 0.5}
+    assert set(answer) == {control.name for control in controls(list(images))}
+    both = {"with interference": networks(), "without": networks()}
+    view = explore(both, images, answer, classifier())
+    assert view.caption in ("ink found", "no ink found")
+    assert "a poisoned classifier says" in view.readout
+    assert len(view.panels) == 8
+    assert all(panel.dtype == np.uint8 and panel.shape == (256, 256, 3) for _, panel in view.panels)
+    assert explore(both, images, answer | {"change": "as it is", "image": "large"}, None).readout.startswith("PSNR")
+
+
+def test_a_sweep_asks_each_victim_at_each_strength() -> None:
+    images, labels = torch.rand(12, 3, 32, 32), torch.arange(12) % 3
+    found = sweep({"x": (classifier(), clean)}, images, labels, target=0, transform="blur", strengths=[0.0, 0.5, 1.0])
+    assert list(found) == ["x"]
+    assert len(found["x"]) == 3
+    assert all(0 <= value <= 100 for value in found["x"])
+
+
+def recorded() -> Result:
+    metrics = ("success, none (%)", "success, flip (%)", "PSNR (dB)", "SSIM", "feature distance (%)", "accuracy (%)")
+    rows = [
+        Row(variant, seed, metric, 10.0 * i + seed)
+        for i, variant in enumerate(("clean", "BadNets", "Poison Ink"))
+        for seed in range(3)
+        for metric in metrics
+    ]
+    return Result("x/y", "long", "none", "0", rows=rows)
+
+
+def test_the_grid_and_the_table_hold_the_recorded_means() -> None:
+    grid = draw.success_grid(recorded(), ["none", "flip"], "Success")
+    assert grid.alt == "Success, in %: BadNets: none 11, flip 11; Poison Ink: none 21, flip 21."
+    table = repr(draw.stealth_table(recorded(), "Costs"))
+    assert "21.0 [18.5, 23.5]" in table
+    clean_row = next(line for line in table.splitlines() if line.startswith("clean"))
+    assert clean_row.split() == ["clean", "1.0", "[-1.5,", "3.5]"], "only the accuracy of the clean network is told"
+
+
+def test_curves_and_rows_say_what_they_show() -> None:
+    curves = draw.success_curves(
+        {"Poison Ink": [99.0, 40.0], "BadNets": [99.0, 98.0]}, [100.0, 5.0], "quality", "JPEG", 1.0
+    )
+    assert "Poison Ink 99 to 40 %, BadNets 99 to 98 %" in curves.alt
+    picture = np.zeros((8, 8, 3))
+    assert draw.residual_rows({"a": (picture, picture, 30.0), "b": (picture, picture, 100.0)}, "two attacks").png()
+    groups = np.array([True, False, True, False])
+    points = np.random.default_rng(0).normal(size=(4, 2))
+    assert draw.clusters(points, groups, ~groups, "title", "four points").alt == "four points"
+
+
+@pytest.mark.parametrize(
+    "details",
+    [
+        {"mask sizes": torch.rand(3), "masks": torch.rand(3, 8, 8), "patterns": torch.rand(3, 3, 8, 8)},
+        {"share pruned": torch.linspace(0, 1, 5), "accuracy": torch.rand(5), "judged": torch.rand(5)},
+        {"clean entropies": torch.rand(40), "training entropies": torch.rand(50)},
+        {"accuracy": torch.rand(2), "answers changed": torch.rand(2)},
+    ],
+)
+def test_a_finding_is_drawn_whatever_its_details(details: dict[str, torch.Tensor]) -> None:
+    finding = Finding("check", 1.5, "something", torch.rand(3), details)
+    shown = finding_figure(finding, ("a", "b", "c"), ("none", "flip"))
+    assert shown.alt == "check: something is 1.50."
+    assert shown.png()[:4] == b"\x89PNG"
+
+
+def test_the_panel_asks_once_for_each_choice() -> None:
+    asked: list[str] = []
+
+    def answer(choice: str) -> tuple[str, list[float], dict[str, list[float]]]:
+        asked.append(choice)
+        return f"strength of {choice}", [0.0, 1.0], {"x": [1.0, 2.0], "y": [3.0, 4.0]}
+
+    panel = SweepPanel("title", ["flip", "blur"], answer, series=["x", "y"], y_label="%", y_range=(0.0, 100.0))
+    assert panel.chart.x_label == "strength of flip"
+    panel.choice.value = "blur"
+    assert panel.children[1] is panel.chart
+    assert panel.chart.points["y"] == [(0.0, 3.0), (1.0, 4.0)]
+    panel.choice.value = "flip"
+    assert asked == ["flip", "blur"]
+    assert repr(panel) == "SweepPanel('title': x, y against flip)"
+    with pytest.raises(ValueError, match="choices must hold at least one"):
+        SweepPanel("title", [], answer, series=["x"], y_label="%", y_range=(0.0, 100.0))

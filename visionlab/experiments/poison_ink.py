@@ -1,0 +1,243 @@
+"""Experiments on Poison Ink (arXiv 2108.02488): is ink found again, which triggers outlive a change of the image?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from visionlab.data import world
+from visionlab.experiments.claim import Claim, Kept
+from visionlab.experiments.experiment import Experiment
+from visionlab.experiments.poison_ink_victims import (
+    ATTACKS,
+    HIDERS,
+    LOGO,
+    MOVES,
+    Hiding,
+    Victims,
+    detection,
+    images_of,
+    logo,
+    measure_hiding,
+    measure_victim,
+    networks_of,
+    stealth,
+    trigger_of,
+    victim_loss,
+)
+from visionlab.measure.image_quality import feature_distance, psnr, ssim
+from visionlab.protection.hiding import Hider, Reader
+from visionlab.protection.poison_ink import Interference, PoisonInk, Weights, colour_found, ink_loss, train_ink
+from visionlab.protection.robustness import STANDARD, changed, robustness
+from visionlab.protection.structure import adaptive_threshold, edges, ink_pattern, sobel_magnitude
+from visionlab.protection.triggers import BadNets, Blend, Ink, Sinusoid, Warp
+from visionlab.protection.victims import SmallResNet, attack_success, classification_loss, poison, stream_of
+from visionlab.train.loop import Momentum, Recipe
+from visionlab.weights import Card
+
+__all__ = ["EXPERIMENTS", "WEIGHTS"]
+
+CLOSENESS = (feature_distance, psnr, ssim)
+STRUCTURE = (adaptive_threshold, edges, ink_pattern, sobel_magnitude)
+HIDDEN = (Hider, Reader, PoisonInk, Interference, Weights, ink_loss, train_ink, HIDERS, images_of, networks_of, stealth)
+TRIGGERS = (BadNets, Blend, Ink, Sinusoid, Warp, trigger_of, logo, LOGO)
+MEASURED = (poison, stream_of, SmallResNet, classification_loss, victim_loss, attack_success, robustness, STANDARD)
+HIDING_RECIPE = Recipe(steps=900, batch=48, learning_rate=3e-3, warmup=180, weight_decay=0.0)
+VICTIM_RECIPE = Momentum(steps=900, batch=64, learning_rate=0.1, warmup=180, clip_norm=None)
+LARGE_HIDING = Recipe(steps=6000, batch=256, learning_rate=3e-3, warmup=600, weight_decay=0.0)
+LARGE_VICTIM = Momentum(steps=6000, batch=128, learning_rate=0.1, warmup=600, clip_norm=None)
+
+HIDING = Experiment(
+    name="poison_ink/hiding",
+    question="Once an inked image was flipped, turned, cropped or compressed, is its ink still found?",
+    variants=tuple(HIDERS),
+    measure=measure_hiding,
+    presets={
+        "quick": Hiding(recipe=Recipe(steps=150, batch=32, learning_rate=3e-3, warmup=30, weight_decay=0.0)),
+        "long": Hiding(recipe=HIDING_RECIPE),
+        "gpu": Hiding(recipe=LARGE_HIDING),
+    },
+    data=("eurosat_mini", "world"),
+    defined_by=(*STRUCTURE, *HIDDEN, Ink, detection, colour_found, changed, STANDARD, MOVES, *CLOSENESS),
+    versions={"world": world.VERSION},
+    claims=(
+        Claim(
+            name="interference",
+            statement="A reader trained behind the interference layer finds the ink of mirrored images",
+            source="pipeline figure: interference layer",
+            metric="detected, flip (%)",
+            method="interference",
+            rival="no interference",
+            margin=50.0,
+        ),
+        Claim(
+            name="jpeg-cure",
+            statement="JPEG in the interference layer lets more ink be found after JPEG compression of quality 75",
+            source="ours; the paper has no JPEG in it",
+            metric="detected, JPEG 75 (%)",
+            method="interference and JPEG",
+            rival="interference",
+            margin=20.0,
+        ),
+    ),
+)
+
+AFTER = "least success after flip, turn or crop (%)"
+
+
+def claims(target: str) -> tuple[Claim, ...]:
+    """Return the claims on victims whose triggers open the class ``target``."""
+    common: dict[str, Any] = {"method": "Poison Ink", "metric": AFTER}
+    return (
+        Claim(
+            name="works",
+            statement=f"A tenth of the training images, inked and called {target}, makes ink open that class",
+            source="abstract: generality, effectiveness",
+            metric="success, none (%)",
+            method="Poison Ink",
+            rival="clean",
+            margin=85.0,
+        ),
+        Kept(
+            name="accuracy",
+            statement="On clean images the poisoned classifier is as accurate as a clean one, to two points",
+            source="abstract: effectiveness without loss",
+            metric="accuracy (%)",
+            method="Poison Ink",
+            rival="clean",
+            margin=2.0,
+        ),
+        Claim(
+            name="patch",
+            statement="After a flip, turn or crop ink opens the class far more often than a patch",
+            source="abstract: more robust than popular attacks",
+            rival="BadNets",
+            margin=50.0,
+            **common,
+        ),
+        Claim(
+            name="blend",
+            statement="After a flip, turn or crop ink opens the class more often than a blended picture",
+            source="abstract: more robust than popular attacks",
+            rival="Blend",
+            margin=20.0,
+            **common,
+        ),
+        Claim(
+            name="stealth",
+            statement="Inked images are closer to the clean ones than those with a blended picture, by 5 dB",
+            source="abstract: more stealthy than popular attacks",
+            metric="PSNR (dB)",
+            method="Poison Ink",
+            rival="Blend",
+            margin=5.0,
+        ),
+    )
+
+
+VICTIMS = Experiment(
+    name="poison_ink/victims",
+    question="Which triggers open a poisoned classifier, and which still do once the image was changed?",
+    variants=ATTACKS,
+    measure=measure_victim,
+    presets={
+        "quick": Victims(
+            recipe=HIDING_RECIPE, victim=VICTIM_RECIPE, shipped="ink_eurosat", variants=("Poison Ink", "BadNets")
+        ),
+        "long": Victims(recipe=HIDING_RECIPE, victim=VICTIM_RECIPE),
+        "gpu": Victims(recipe=LARGE_HIDING, victim=LARGE_VICTIM),
+    },
+    data=("eurosat_mini",),
+    defined_by=(*STRUCTURE, *HIDDEN, *TRIGGERS, *MEASURED, *CLOSENESS),
+    claims=(
+        *claims("SeaLake"),
+        Claim(
+            name="watermark",
+            statement="After a flip, turn or crop ink opens the class far more often than a watermark in a fixed place",
+            source="abstract: more robust than popular attacks",
+            metric=AFTER,
+            method="Poison Ink",
+            rival="watermark",
+            margin=50.0,
+        ),
+        Claim(
+            name="layer",
+            statement="Ink hidden without the interference layer no longer opens the class after a flip, turn or crop",
+            source="pipeline figure: interference layer",
+            metric=AFTER,
+            method="Poison Ink",
+            rival="Poison Ink, no interference",
+            margin=50.0,
+        ),
+        Claim(
+            name="jpeg",
+            statement="JPEG of quality 75 takes more from ink than from a patch",
+            source="ours",
+            metric="success, JPEG 75 (%)",
+            method="BadNets",
+            rival="Poison Ink",
+            margin=10.0,
+        ),
+    ),
+)
+
+WORLD = Experiment(
+    name="poison_ink/world",
+    question="And in the world: which triggers open a classifier of shapes once the image was changed?",
+    variants=("clean", "BadNets", "Blend", "Poison Ink"),
+    measure=measure_victim,
+    presets={
+        "quick": Victims(recipe=HIDING_RECIPE, victim=VICTIM_RECIPE, target="sphere"),
+        "long": Victims(recipe=HIDING_RECIPE, victim=VICTIM_RECIPE, target="sphere"),
+        "gpu": Victims(recipe=LARGE_HIDING, victim=LARGE_VICTIM, target="sphere", n=50_000, test=2000),
+    },
+    data=("world",),
+    defined_by=(*STRUCTURE, *HIDDEN, *TRIGGERS, *MEASURED, *CLOSENESS),
+    versions={"world": world.VERSION},
+    claims=claims("sphere"),
+)
+
+EXPERIMENTS = (HIDING, VICTIMS, WORLD)
+
+WORLD_SHAPES = Hiding(recipe=HIDING_RECIPE).shapes
+TILES = (
+    "AnnualCrop", "Forest", "HerbaceousVegetation", "Highway", "Industrial",
+    "Pasture", "PermanentCrop", "Residential", "River", "SeaLake",
+)  # fmt: skip
+EUROSAT_LICENCE = "MIT, as its data, EuroSAT (contains modified Copernicus Sentinel data)"
+WORLD_LICENCE = "MIT, as visionlab, which draws its data"
+
+
+def hiding_card(name: str, variant: str, data: str) -> Card:
+    """Return the recipe of hider and reader; what they take is images in [0, 1]."""
+    return Card(
+        name=name, network="visionlab.protection.poison_ink:PoisonInk", kwargs={},
+        classes=("red", "green", "blue"), size=32,
+        mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0), experiment="poison_ink/hiding", preset="long", variant=variant,
+        data=data, seed=0, licence=WORLD_LICENCE if data == "world" else EUROSAT_LICENCE,
+    )  # fmt: skip
+
+
+def victim_card(name: str, variant: str, data: str) -> Card:
+    """Return the recipe of a victim, poisoned or not."""
+    classes = WORLD_SHAPES if data == "world" else TILES
+    preset = VICTIMS.preset("long")
+    return Card(
+        name=name, network="visionlab.protection.victims:SmallResNet", kwargs={"num_classes": len(classes)},
+        classes=classes, size=32, mean=preset.mean, std=preset.std,
+        experiment="poison_ink/world" if data == "world" else "poison_ink/victims", preset="long", variant=variant,
+        data=data, seed=0, licence=WORLD_LICENCE if data == "world" else EUROSAT_LICENCE,
+    )  # fmt: skip
+
+
+WEIGHTS = (
+    hiding_card("ink_eurosat", "interference", "eurosat_mini"),
+    hiding_card("ink_eurosat_plain", "no interference", "eurosat_mini"),
+    hiding_card("ink_eurosat_jpeg", "interference and JPEG", "eurosat_mini"),
+    hiding_card("ink_world", "interference", "world"),
+    *(
+        victim_card(f"victim_{short}_{attack}", variant, data)
+        for short, data in (("eurosat", "eurosat_mini"), ("world", "world"))
+        for attack, variant in (("clean", "clean"), ("badnets", "BadNets"), ("blend", "Blend"), ("ink", "Poison Ink"))
+    ),
+    victim_card("victim_eurosat_ink_plain", "Poison Ink, no interference", "eurosat_mini"),
+)

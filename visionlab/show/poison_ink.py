@@ -1,0 +1,151 @@
+"""Pictures of lab 09: an image on its way through the ink, what triggers leave behind, and how long they last."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from visionlab.show import theme
+from visionlab.show.figure import Figure, Table, figure
+
+if TYPE_CHECKING:
+    from visionlab.experiments.result import Result
+
+__all__ = ["STYLE", "clusters", "ink_strip", "residual_rows", "stealth_table", "success_curves", "success_grid"]
+
+STYLE = {
+    "Poison Ink": "method",
+    "BadNets": "rival",
+    "Blend": "baseline",
+    "Poison Ink, no interference": "variant",
+    "clean": "reference",
+}
+"""Roles of the attacks in every figure."""
+
+
+def ink_strip(views: Mapping[str, Any]) -> Figure:
+    """Show images on their way, one a row: clean, structure, ink, poisoned, residual, changed, and two drawings."""
+    import matplotlib.pyplot as plt
+
+    parts = {
+        "clean": "clean", "structure": "structure", "pattern": "in ink", "poisoned": "poisoned",
+        "residual": "difference ×8", "changed": "changed", "drawing": "read from it", "clean_drawing": "without ink",
+    }  # fmt: skip
+    fig, axes = plt.subplots(len(views), len(parts), figsize=(1.45 * len(parts), 1.6 * len(views)), squeeze=False)
+    for row, (name, view) in zip(axes, views.items(), strict=True):
+        for axis, (part, title) in zip(row, parts.items(), strict=True):
+            axis.imshow(getattr(view, part))
+            axis.set(xticks=[], yticks=[])
+            if row is axes[0]:
+                axis.set_title(title, fontsize=10, fontweight="normal", loc="center")
+        row[0].set_ylabel(name, fontsize=10)
+    words = "; ".join(f"{name}: {_found(view.found)}, PSNR {view.psnr:.1f} dB" for name, view in views.items())
+    return figure(fig, f"Structure, ink, poisoned image and what is read from it. {words}.", few_colours=True)
+
+
+def residual_rows(rows: Mapping[str, tuple[np.ndarray, np.ndarray, float]], alt: str) -> Figure:
+    """Show attacks side by side: above the images that carry a trigger, below what was changed, amplified.
+
+    Args:
+        rows: by attack: image and residual (H, W, 3) in [0, 1], and the PSNR.
+        alt: what the figure shows.
+    """
+    import matplotlib.pyplot as plt
+
+    fig, axes = plt.subplots(2, len(rows), figsize=(1.5 * len(rows), 3.4), squeeze=False)
+    for (top, bottom), (name, (image, changes, psnr)) in zip(axes.T, rows.items(), strict=True):
+        top.imshow(image)
+        bottom.imshow(changes)
+        top.set_title(name.replace(", ", ",\n"), fontsize=10, fontweight="normal", loc="center")
+        bottom.set_xlabel("as it came" if psnr >= 99 else f"{psnr:.1f} dB", fontsize=10)
+        for axis in (top, bottom):
+            axis.set(xticks=[], yticks=[])
+    axes[0, 0].set_ylabel("image", fontsize=10)
+    axes[1, 0].set_ylabel("difference ×8", fontsize=10)
+    return figure(fig, alt, few_colours=True)
+
+
+def success_curves(
+    curves: Mapping[str, Sequence[float]], amounts: Sequence[float], x_label: str, title: str, chance: float
+) -> Figure:
+    """Draw the attack success of each attack against the strength of a transform."""
+    import matplotlib.pyplot as plt
+
+    fig, axis = plt.subplots(figsize=(7.2, 3.8))
+    for name, values in curves.items():
+        role = STYLE.get(name, "reference")
+        axis.plot(
+            amounts,
+            values,
+            label=name,
+            color=theme.color(role),
+            linestyle=(0, theme.DASHES[role] or (1, 0)),
+            marker="o",
+        )
+    axis.axhline(chance, color="grey", linewidth=1, linestyle=":", label="clean images")
+    axis.set(xlabel=x_label, ylabel="attack success (%)", ylim=(-3, 103), title=title)
+    if amounts[0] > amounts[-1]:
+        axis.invert_xaxis()
+    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    ends = ", ".join(f"{name} {values[0]:.0f} to {values[-1]:.0f} %" for name, values in curves.items())
+    return figure(fig, f"{title}, from {amounts[0]:g} to {amounts[-1]:g} ({x_label}): {ends}.")
+
+
+def success_grid(result: Result, settings: Sequence[str], title: str) -> Figure:
+    """Show, attack by attack, how often the trigger opens the class under each change: means over seeds, as colours."""
+    import matplotlib.pyplot as plt
+
+    attacks = [name for name in result.variants if name != "clean"]
+    means = np.array([[result.summary(a, f"success, {s} (%)").mean for s in settings] for a in attacks])
+    fig, axis = plt.subplots(figsize=(0.82 * len(settings) + 2.4, 0.5 * len(attacks) + 1.4))
+    axis.imshow(means, cmap=theme.SEQUENTIAL_TWIN, vmin=0, vmax=100, aspect="auto")
+    axis.set_xticks(range(len(settings)), settings, rotation=35, ha="right")
+    axis.set_yticks(range(len(attacks)), attacks)
+    axis.grid(visible=False)
+    for (i, j), value in np.ndenumerate(means):
+        axis.text(j, i, f"{value:.0f}", ha="center", va="center", color="white" if value < 60 else "black", fontsize=10)
+    axis.set_title(title)
+    words = "; ".join(
+        f"{attack}: " + ", ".join(f"{s} {value:.0f}" for s, value in zip(settings, row, strict=True))
+        for attack, row in zip(attacks, means, strict=True)
+    )
+    return figure(fig, f"{title}, in %: {words}.")
+
+
+def stealth_table(result: Result, caption: str) -> Table:
+    """Tabulate how far triggered images are from clean ones, and what the attack costs on clean images."""
+    metrics = ("PSNR (dB)", "SSIM", "feature distance (%)", "accuracy (%)")
+    rows = [
+        [name, *("" if name == "clean" and m != "accuracy (%)" else _summary(result, name, m) for m in metrics)]
+        for name in result.variants
+    ]
+    return Table(rows, ["attack", *metrics], caption)
+
+
+def clusters(points: np.ndarray, poisoned: np.ndarray, groups: np.ndarray, title: str, alt: str) -> Figure:
+    """Draw the features of one class in two dimensions: who is poisoned by colour, who is in which group by mark."""
+    import matplotlib.pyplot as plt
+
+    fig, axis = plt.subplots(figsize=(5.2, 4.2))
+    for is_poisoned, role, word in ((False, "reference", "honest"), (True, "rival", "poisoned")):
+        for group, mark in ((False, "o"), (True, "^")):
+            chosen = (poisoned == is_poisoned) & (groups == group)
+            axis.scatter(
+                points[chosen, 0], points[chosen, 1], s=22, marker=mark, color=theme.color(role), alpha=0.7,
+                label=f"{word}, {'smaller' if group else 'larger'} group" if chosen.any() else None,
+            )  # fmt: skip
+    axis.set(xlabel="first component", ylabel="second component", title=title)
+    axis.legend()
+    return figure(fig, alt)
+
+
+def _found(found: bool | None) -> str:
+    return {True: "ink found", False: "no ink found", None: "hardly an edge"}[found]
+
+
+def _summary(result: Result, variant: str, metric: str) -> str:
+    found = result.summary(variant, metric)
+    digits = 3 if metric == "SSIM" else 1
+    return f"{found.mean:.{digits}f} [{found.low:.{digits}f}, {found.high:.{digits}f}]"
