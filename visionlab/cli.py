@@ -1,4 +1,4 @@
-"""The command line: ``visionlab list | run | show | weights | data | data make | data show | lab | app | poison``."""
+"""The command line: ``visionlab list | run | show | weights | data | lab | app | audit | poison``, with --help each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any, Literal
 import platformdirs
 import tyro
 
-from visionlab.cli_protection import poison
+from visionlab.cli_protection import audit, poison
 from visionlab.papers import PAPERS
 
 __all__ = ["main"]
@@ -330,7 +330,7 @@ def _learners_copy(labs: Path) -> Path:
 
 
 COMMANDS: dict[str, Callable[..., Any]] = {
-    command.__name__.rstrip("_"): command for command in (list_, run, show, weights, data, lab, app, poison)
+    command.__name__.rstrip("_"): command for command in (list_, run, show, weights, data, lab, app, audit, poison)
 }
 
 

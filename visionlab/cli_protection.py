@@ -1,13 +1,78 @@
-"""Commands on backdoors: ``visionlab poison``."""
+"""Commands on backdoors: ``visionlab audit`` and ``visionlab poison``."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Literal
 
+import platformdirs
 import tyro
 
-__all__ = ["poison"]
+__all__ = ["audit", "poison"]
+
+
+def audit(
+    checkpoint: tyro.conf.Positional[Path],
+    model: str,
+    data: str,
+    train: str | None = None,
+    reference: tuple[Path, ...] = (),
+    level: Literal["quick", "full"] = "quick",
+    out: Path = Path("audit.html"),
+    seed: int = 0,
+) -> None:
+    """Check a classifier for backdoors, and write one report (HTML with plots, JSON beside it).
+
+    An audit that was stopped goes on where it was when it is started again.
+
+    Args:
+        checkpoint: weights of the classifier; nothing in it is run.
+        model: its name in timm, or that of weights that ship with visionlab.
+        data: clean images that it was not trained on: a folder of class folders, or a known data set.
+        train: what it was trained on, where that is at hand; three of the checks need it.
+        reference: weights of classifiers of the same kind that are known to be clean.
+        level: quick takes a minute or two on two cores; full adds Neural Cleanse and more images.
+        out: the report.
+        seed: of all that is drawn.
+    """
+    from tqdm.auto import tqdm
+
+    from visionlab.data.images import load
+    from visionlab.experiments import audit as audits
+    from visionlab.protection.robustness import STANDARD
+    from visionlab.show.report import report
+    from visionlab.train.checkpoint import write_whole
+
+    if out.suffix != ".html":
+        raise ValueError(f"out: expected a name that ends in .html, got {out}")
+    classes = load(data, size=32).classes
+    digest = hashlib.sha256()
+    for path in (checkpoint, *reference):
+        if not path.is_file():
+            raise FileNotFoundError(f"checkpoint: there is no file {path}")
+        digest.update(path.read_bytes())
+    networks = [audits.network_of(model, path, classes) for path in (checkpoint, *reference)]
+    case, _ = audits.case_for(networks[0], data, train, level, seed)
+    digest.update(repr((model, data, train, level, seed)).encode())
+    with tqdm(desc="checks", unit="check") as bar:
+
+        def hook(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        found = audits.examine(
+            case, level=level, references=networks[1:], key=digest.hexdigest(), hook=hook,
+            folder=platformdirs.user_cache_path("visionlab") / "audits",
+        )  # fmt: skip
+    summary = audits.summary(found)
+    page = report(f"{checkpoint.name} ({model})", summary, found.findings, list(STANDARD))
+    write_whole(out, lambda file: file.write(page.encode()))
+    write_whole(out.with_suffix(".json"), lambda file: file.write((json.dumps(summary, indent=1) + "\n").encode()))
+    for name, row in summary["checks"].items():
+        print(f"{name:22s} {row['score']:8.3f}  {row['meaning']}")
+    print(f"{summary['verdict']}\nwritten to {out} and {out.with_suffix('.json')}")
 
 
 def poison(

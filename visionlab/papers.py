@@ -88,7 +88,7 @@ PAPERS = (
         front="visionlab.protection.poison_ink",
         lab="09_poison_ink",
         app="poison_ink_demo",
-        experiments=("poison_ink/hiding", "poison_ink/victims", "poison_ink/world"),
+        experiments=("poison_ink/hiding", "poison_ink/victims", "poison_ink/world", "poison_ink/defences"),
     ),
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from visionlab.data import world
+from visionlab.experiments import poison_ink_defences as defences
 from visionlab.experiments.claim import Claim, Kept
 from visionlab.experiments.experiment import Experiment
 from visionlab.experiments.poison_ink_victims import (
@@ -196,7 +197,22 @@ WORLD = Experiment(
     claims=claims("sphere"),
 )
 
-EXPERIMENTS = (HIDING, VICTIMS, WORLD)
+DEFENCES = Experiment(
+    name="poison_ink/defences",
+    question="Which defences find a patch, a blended picture and ink, and what do they say of a clean network?",
+    variants=("clean", "BadNets", "Blend", "Poison Ink"),
+    measure=defences.measure_defences,
+    presets={
+        "quick": Victims(recipe=HIDING_RECIPE, victim=VICTIM_RECIPE, shipped="ink_eurosat"),
+        "long": Victims(recipe=HIDING_RECIPE, victim=VICTIM_RECIPE),
+        "gpu": Victims(recipe=LARGE_HIDING, victim=LARGE_VICTIM),
+    },
+    data=("eurosat_mini",),
+    defined_by=(*STRUCTURE, *HIDDEN, *TRIGGERS, *MEASURED, *CLOSENESS, *defences.CODE),
+    claims=defences.claims(),
+)
+
+EXPERIMENTS = (HIDING, VICTIMS, WORLD, DEFENCES)
 
 WORLD_SHAPES = Hiding(recipe=HIDING_RECIPE).shapes
 TILES = (

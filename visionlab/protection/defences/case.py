@@ -13,7 +13,7 @@ from torch import Tensor
 
 from visionlab.predictor import Predictor
 
-__all__ = ["CHECKS", "Case", "Check", "Finding", "check", "features_of"]
+__all__ = ["CHECKS", "Case", "Check", "Finding", "check", "clean_means", "features_of"]
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ class Finding:
         meaning: what the score is, in a sentence.
         suspects: for each class, image or training image, how suspicious it is.
         details: what the plot is drawn from.
+        by_class: how suspicious each class is, where the check tells.
     """
 
     check: str
@@ -70,6 +71,7 @@ class Finding:
     meaning: str
     suspects: Tensor
     details: dict[str, Tensor] = field(default_factory=dict)
+    by_class: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -169,3 +171,19 @@ def features_of(predictor: Predictor, images: Float[Tensor, "n 3 h w"]) -> Float
         maps = model.forward_features(predictor.prepare(part))
         found.append(model.forward_head(maps, pre_logits=True).flatten(1).cpu())
     return torch.cat(found)
+
+
+def clean_means(case: Case) -> tuple[Float[Tensor, "k c"], Float[Tensor, " k"]]:
+    """Mean features (K, C) of the case's clean images of each class, and their mean squared distance (K,) from it.
+
+    Classes without a clean image get the mean of all.
+    """
+    features = features_of(case.predictor, case.images)
+    means = features.mean(0).repeat(len(case.predictor.classes), 1)
+    spreads = (features - features.mean(0)).square().sum(1).mean().repeat(len(means))
+    for label in case.labels.unique().tolist():
+        own = features[case.labels == label]
+        means[label] = own.mean(0)
+        if len(own) > 1:
+            spreads[label] = (own - own.mean(0)).square().sum(1).mean()
+    return means, spreads

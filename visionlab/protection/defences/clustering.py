@@ -1,7 +1,8 @@
 """Activation clustering: the features of a poisoned class fall into two groups (arXiv 1811.03728).
 
 Honest and poisoned images of the target's class reach the same answer for different reasons, so their features differ.
-The original rule, "the smaller group is the poison", fails where the poison is not the smaller one.
+The published rule, "the smaller group is the poison", fails where the poison is not the smaller one. A defender with a
+few clean images suspects the group that lies farther from them instead, and `examine` does.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from sklearn.decomposition import PCA
 from sklearn.metrics import silhouette_score
 from torch import Tensor
 
-from visionlab.protection.defences.case import Case, Finding, features_of
+from visionlab.protection.defences.case import Case, Finding, clean_means, features_of
 
 __all__ = ["examine", "two_groups"]
 
@@ -37,18 +38,24 @@ def two_groups(
 
 
 def examine(case: Case) -> Finding:
-    """Split each class of the training set; the score is the best silhouette of a class."""
+    """Split each class of the training set; the score is the silhouette of the class that falls apart best.
+
+    A training image is suspicious if it is in the group that lies farther from the clean images of its class.
+    """
     assert case.training_images is not None
     assert case.training_labels is not None
     features = features_of(case.predictor, case.training_images)
-    classes = len(case.predictor.classes)
-    suspects, silhouettes, sizes = torch.zeros(len(features)), torch.zeros(classes), torch.zeros(classes)
+    means, _ = clean_means(case)
+    suspects, silhouettes, shares = torch.zeros(len(features)), torch.zeros(len(means)), torch.zeros(len(means))
     for label in case.training_labels.unique().tolist():
         members = case.training_labels == label
-        smaller, silhouettes[label] = two_groups(features[members], seed=case.seed)
-        sizes[label] = smaller.float().mean()
-        suspects[members] = smaller.float() * silhouettes[label]
-    details = {"silhouette of each class": silhouettes, "share of the smaller group": sizes}
-    return Finding(
-        "activation clustering", silhouettes.max().item(), "best silhouette of a class split in two", suspects, details
-    )
+        own = features[members]
+        group, silhouettes[label] = two_groups(own, seed=case.seed)
+        if group.any():
+            away = [(own[part].mean(0) - means[label]).norm() for part in (group, ~group)]
+            group = group if away[0] >= away[1] else ~group
+        shares[label] = group.float().mean()
+        suspects[members] = group.float() * silhouettes[label]
+    details = {"silhouette of each class": silhouettes, "share of the farther group": shares}
+    meaning, best = "best silhouette of a class split in two", silhouettes.max().item()
+    return Finding("activation clustering", best, meaning, suspects, details, by_class=silhouettes)

@@ -66,4 +66,4 @@ def examine(case: Case) -> Finding:
         scores[label] = concentration(maps)
         means[label] = F.interpolate(maps.mean(0)[None, None], case.images.shape[-2:])[0, 0]
     meaning = "how much the looks at different images of a class fall on one place (Gini coefficient)"
-    return Finding("Grad-CAM", scores.max().item(), meaning, scores, {"mean heat maps": means})
+    return Finding("Grad-CAM", scores.max().item(), meaning, scores, {"mean heat maps": means}, by_class=scores)

@@ -108,4 +108,4 @@ def examine(case: Case, *, steps: int = 200) -> Finding:
         "success": torch.tensor([each.success for each in found]),
     }
     meaning = "how far the smallest patch of a class lies below the median of all, in median absolute deviations"
-    return Finding("Neural Cleanse", -index.min().item(), meaning, -index, details)
+    return Finding("Neural Cleanse", -index.min().item(), meaning, -index, details, by_class=-index)

@@ -1,4 +1,8 @@
-"""Spectral signatures: poisoned images of a class stand out along one direction of its features (arXiv 1811.00636)."""
+"""Spectral signatures: poisoned images of a class stand out along one direction of its features (arXiv 1811.00636).
+
+As published, a class is centred on its own mean. That fails where the poison is a large part of the class, since then
+it moves the mean. A defender with a few clean images of the class can centre on theirs, and `examine` does.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from visionlab.protection.defences.case import Case, Finding, features_of
+from visionlab.protection.defences.case import Case, Finding, clean_means, features_of
 
 __all__ = ["examine", "outlier_scores"]
 
 
-def outlier_scores(features: Float[Tensor, "n c"]) -> Float[Tensor, " n"]:
-    """Squared projection (N,) of the centred features of *one* class on their first singular direction."""
-    centred = features.double() - features.double().mean(0)
+def outlier_scores(features: Float[Tensor, "n c"], centre: Float[Tensor, " c"] | None = None) -> Float[Tensor, " n"]:
+    """Squared projection (N,) of the features of *one* class on their first singular direction.
+
+    Args:
+        features: of all that is called so.
+        centre: they are measured from here; by default from their own mean, as published.
+    """
+    centred = features.double() - (features.double().mean(0) if centre is None else centre.double())
     if len(centred) < 2:
         return torch.zeros(len(centred))
     _, _, directions = torch.linalg.svd(centred, full_matrices=False)
@@ -21,16 +30,19 @@ def outlier_scores(features: Float[Tensor, "n c"]) -> Float[Tensor, " n"]:
 
 
 def examine(case: Case) -> Finding:
-    """Score each training image within its class; the score is the largest share of variance in one direction."""
+    """Score each training image within its class; the score is how far the worst class has moved from clean images.
+
+    Of a class: the mean squared distance of its training images from the mean of clean ones, over that of clean ones.
+    """
     assert case.training_images is not None
     assert case.training_labels is not None
     features = features_of(case.predictor, case.training_images)
-    scores = torch.zeros(len(features))
-    shares = torch.zeros(len(case.predictor.classes))
+    means, spreads = clean_means(case)
+    scores, moved = torch.zeros(len(features)), torch.zeros(len(means))
     for label in case.training_labels.unique().tolist():
         members = case.training_labels == label
-        scores[members] = outlier_scores(features[members])
-        spread = (features[members] - features[members].mean(0)).square().sum()
-        shares[label] = scores[members].sum() / spread.clamp(min=1e-12)
-    meaning = "largest share of a class's variance that lies in a single direction"
-    return Finding("spectral signatures", shares.max().item(), meaning, scores, {"share of each class": shares})
+        scores[members] = outlier_scores(features[members], means[label])
+        moved[label] = (features[members] - means[label]).square().sum(1).mean() / spreads[label].clamp(min=1e-12)
+    meaning = "spread of a class's training images about the mean of clean ones, over that of the clean ones"
+    details = {"spread of each class": moved}
+    return Finding("spectral signatures", moved.max().item(), meaning, scores, details, by_class=moved)

@@ -1,0 +1,196 @@
+"""What catches Poison Ink and its rivals (arXiv 2108.02488): each defence on victims, poisoned and clean.
+
+BadNets is the positive control: a crude patch, which a defence that works has to find. The defender has 300 clean
+images; what is measured are the others.
+"""
+
+from __future__ import annotations
+
+import torch
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+
+from visionlab.experiments.audit import standing_out
+from visionlab.experiments.claim import Claim, Kept
+from visionlab.experiments.experiment import Job, Outcome
+from visionlab.experiments.poison_ink_victims import SIZE, images_of, measure_victim, trigger_of
+from visionlab.predictor import Predictor
+from visionlab.protection.defences import fine_pruning, fine_tuning, neural_cleanse
+from visionlab.protection.defences.case import Case, clean_means, features_of
+from visionlab.protection.defences.clustering import examine as cluster
+from visionlab.protection.defences.clustering import two_groups
+from visionlab.protection.defences.grad_cam import concentration, heat_maps
+from visionlab.protection.defences.spectral import examine as spectral
+from visionlab.protection.defences.spectral import outlier_scores
+from visionlab.protection.defences.strip import entropies
+from visionlab.protection.triggers import Trigger, clean
+from visionlab.protection.victims import attack_success, poison
+
+__all__ = ["CODE", "claims", "measure_defences"]
+
+FLAG = 2.0  # deviations of the logarithm below which Neural Cleanse calls a mask suspiciously small
+
+
+def training_set(job: Job, trigger: Trigger, target: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the images and labels that the victim was trained on, and which of them are poisoned."""
+    images, labels, classes = images_of(job, "train")
+    if job.variant == "clean":
+        return images, labels, torch.zeros(len(images), dtype=torch.bool)
+    found = poison(images, labels, trigger, target=target, ratio=job.preset.ratio, classes=len(classes), seed=job.seed)
+    return found.images, found.labels, found.poisoned
+
+
+def auc(clean_scores: Tensor, poisoned_scores: Tensor) -> float:
+    """Area under the ROC curve in percent: 50 is chance."""
+    truth = [0] * len(clean_scores) + [1] * len(poisoned_scores)
+    return 100 * float(roc_auc_score(truth, torch.cat([clean_scores, poisoned_scores]).numpy()))
+
+
+def detectors(case: Case, poisoned: Tensor, target: int) -> dict[str, float]:
+    """Measure the checks of the training set: does a score tell the poisoned images of the target's class?"""
+    assert case.training_images is not None
+    assert case.training_labels is not None
+    called = case.training_labels == target
+    by_spectrum, by_group = spectral(case), cluster(case)
+    assert by_spectrum.by_class is not None
+    classes = case.predictor.classes
+    metrics = {
+        "spectral: spread of the target (%)": 100 * by_spectrum.by_class[target].item(),
+        "spectral: false alarms (classes)": float(
+            sum(name != classes[target] or not poisoned.any() for name, _ in standing_out(by_spectrum, classes))
+        ),
+    }
+    if poisoned.any():
+        bad = poisoned[called]
+        own = outlier_scores(features_of(case.predictor, case.training_images[called]))
+        for name, scores in (
+            ("spectral, as published", own),
+            ("spectral", by_spectrum.suspects[called]),
+            ("clustering", by_group.suspects[called]),
+        ):
+            metrics[f"{name}: AUC (%)"] = auc(scores[~bad], scores[bad])
+    return metrics
+
+
+def cleansed(case: Case, target: int) -> dict[str, float]:
+    """Measure Neural Cleanse: how far the target's mask lies below the median, and what is flagged."""
+    index = neural_cleanse.examine(case).suspects
+    flagged = index > FLAG
+    return {
+        "Neural Cleanse: index of the target": index[target].item(),
+        "Neural Cleanse: target flagged (%)": 100.0 * flagged[target].item(),
+        "Neural Cleanse: other classes flagged": float(int(flagged.sum()) - int(flagged[target])),
+    }
+
+
+def cured(case: Case, trigger: Trigger, images: Tensor, labels: Tensor, target: int) -> dict:
+    """Measure the cures: attack success once the network was pruned at a cost of four points, and once it was tuned."""
+
+    def judge(predictor: Predictor) -> float:
+        return attack_success(predictor.probabilities, trigger, images, labels, target=target)
+
+    pruning = fine_pruning.examine(case, judge=judge).details
+    tuning = fine_tuning.examine(case, judge=judge).details
+    affordable = pruning["accuracy"] >= pruning["accuracy"][0] - 0.04
+    return {
+        "pruning: success at a cost of 4 points (%)": pruning["judged"][affordable][-1].item(),
+        "tuning: success after 1 epoch (%)": tuning["judged"][1].item(),
+        "tuning: success after 10 epochs (%)": tuning["judged"][2].item(),
+        "tuning: points of accuracy lost": 100 * (tuning["accuracy"][0] - tuning["accuracy"][2]).item(),
+    }
+
+
+def measure_defences(job: Job) -> Outcome:
+    """Train a victim and try every defence on it."""
+    outcome = measure_victim(job)
+    assert outcome.network is not None
+    images, labels, classes = images_of(job, "test")
+    target = classes.index(job.preset.target)
+    trigger = clean if job.variant == "clean" else trigger_of(job, images_of(job, "train")[0])
+    training_images, training_labels, poisoned = training_set(job, trigger, target)
+    predictor = Predictor(outcome.network.eval(), classes, SIZE, job.preset.mean, job.preset.std)
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(job.seed))
+    ours, rest = order[: len(order) // 2], order[len(order) // 2 :]
+    case = Case(predictor, images[ours], labels[ours], training_images, training_labels, seed=job.seed)
+    metrics = {name: outcome.metrics[name] for name in ("accuracy (%)", "success, none (%)")}
+    metrics |= detectors(case, poisoned, target) | cleansed(case, target)
+    others = rest[labels[rest] != target]
+    triggered = trigger(images[others])
+    if job.variant != "clean":
+        scores = (
+            -entropies(predictor.probabilities, x, case.images, seed=job.seed) for x in (images[others], triggered)
+        )
+        metrics["STRIP: AUC (%)"] = auc(*scores)
+    metrics["Grad-CAM: concentration (%)"] = 100 * concentration(heat_maps(predictor, triggered))
+    metrics |= cured(case, trigger, images[rest], labels[rest], target)
+    return Outcome(metrics, outcome.history, network=outcome.network)
+
+
+CODE = (
+    measure_victim, training_set, auc, detectors, cleansed, cured, standing_out, clean_means, features_of, cluster,
+    two_groups, spectral, outlier_scores, entropies, heat_maps, concentration, neural_cleanse.reverse,
+    neural_cleanse.anomaly_index, neural_cleanse.examine, fine_pruning.examine, fine_tuning.examine, fine_tuning.tuned,
+)  # fmt: skip
+
+
+def claims() -> tuple[Claim, ...]:
+    """Return the claims on defences."""
+    resists = "abstract: strong resistance to many defence techniques"
+    return (
+        Claim(
+            name="strip",
+            statement="STRIP tells images with a patch from clean ones far better than images with ink",
+            source=resists,
+            metric="STRIP: AUC (%)",
+            method="BadNets",
+            rival="Poison Ink",
+            margin=10.0,
+        ),
+        Claim(
+            name="cam",
+            statement="Grad-CAM shows the network staring at a patch, and at nothing in particular for ink",
+            source=resists,
+            metric="Grad-CAM: concentration (%)",
+            method="BadNets",
+            rival="Poison Ink",
+            margin=20.0,
+        ),
+        Kept(
+            name="cleanse",
+            statement="To Neural Cleanse, ink's target is no more suspicious than in a clean network, by 2 deviations",
+            source=resists,
+            metric="Neural Cleanse: index of the target",
+            method="Poison Ink",
+            rival="clean",
+            margin=2.0,
+            higher_is_better=False,
+        ),
+        Kept(
+            name="spectral",
+            statement="Seen from clean images, the inked class is spread as that of a clean network, to 30 %",
+            source=resists,
+            metric="spectral: spread of the target (%)",
+            method="Poison Ink",
+            rival="clean",
+            margin=30.0,
+            higher_is_better=False,
+        ),
+        Kept(
+            name="pruning",
+            statement="Pruned at a cost of 4 points, ink opens the class as often as a patch does, to 20 points",
+            source=resists,
+            metric="pruning: success at a cost of 4 points (%)",
+            method="Poison Ink",
+            rival="BadNets",
+            margin=20.0,
+        ),
+        Kept(
+            name="tuning",
+            statement="After ten epochs on 150 clean tiles ink opens the class as often as a patch does, to 20 points",
+            source=resists,
+            metric="tuning: success after 10 epochs (%)",
+            method="Poison Ink",
+            rival="BadNets",
+            margin=20.0,
+        ),
+    )
