@@ -106,7 +106,7 @@ def train(
     """Run an experiment's quick preset live: one curve a variant, drawn while it trains."""
     from IPython.display import display
 
-    variants = getattr(experiment.preset("quick"), "variants", experiment.variants)
+    variants = getattr(experiment.preset("quick"), "variants", ()) or experiment.variants
     live = LiveCurves(experiment.question, variants, metric, y_label, y_range, smooth=10)
     display(live)
     return experiment.run("quick", seeds=(seed,), hooks=lambda variant, _: live.callback(variant), **run)

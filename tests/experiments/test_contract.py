@@ -109,7 +109,7 @@ def test_gpu_and_paper_presets_run(name: str, preset: str) -> None:
     settings = two_steps(experiment.preset(preset))
     steps = [value.steps for value in vars(settings).values() if isinstance(value, Recipe)]
     trained = 0
-    for variant in getattr(settings, "variants", experiment.variants):
+    for variant in getattr(settings, "variants", ()) or experiment.variants:
         outcome = experiment.measure(Job(variant, 0, settings, experiment.data[0], device="cpu"))
         # A variant may be to train some times longer than the recipe says.
         assert not outcome.history or outcome.history[-1]["step"] in range(2, 21, 2)

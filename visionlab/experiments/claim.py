@@ -77,6 +77,12 @@ class Claim:
         plain = (interval(list(result.values(variant, self.metric).values())) for variant in (self.method, self.rival))
         return Verdict(self, self.decide(gap), gap, *plain)
 
+    @property
+    def rule(self) -> str:
+        """What counts as evidence, in short."""
+        better, worse = (self.method, self.rival) if self.higher_is_better else (self.rival, self.method)
+        return f"{better} - {worse} >= {self.margin:g}"
+
     def decide(self, gap: Interval) -> Status:
         """Return the status that a difference in the claimed direction earns."""
         if gap.mean >= self.margin and gap.low > 0:
@@ -90,6 +96,12 @@ class Kept(Claim):
 
     *shown*: the whole interval of the difference lies above -margin; *contradicted*: below it.
     """
+
+    @property
+    def rule(self) -> str:
+        """What counts as evidence, in short."""
+        better, worse = (self.method, self.rival) if self.higher_is_better else (self.rival, self.method)
+        return f"{better} - {worse} > -{self.margin:g}, the whole interval"
 
     def terms(self) -> dict[str, object]:
         """Return what decides a verdict, without the wording."""

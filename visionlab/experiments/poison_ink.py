@@ -85,12 +85,13 @@ HIDING = Experiment(
 AFTER = "least success after flip, turn or crop (%)"
 
 
-def claims(target: str) -> tuple[Claim, ...]:
-    """Return the claims on victims whose triggers open the class ``target``."""
+def claims(target: str, **remarks: str) -> tuple[Claim, ...]:
+    """Return the claims on victims whose triggers open the class ``target``; remarks by name of the claim."""
     common: dict[str, Any] = {"method": "Poison Ink", "metric": AFTER}
     return (
         Claim(
             name="works",
+            remark=remarks.get("works", ""),
             statement=f"A tenth of the training images, inked and called {target}, makes ink open that class",
             source="abstract: generality, effectiveness",
             metric="success, none (%)",
@@ -100,6 +101,7 @@ def claims(target: str) -> tuple[Claim, ...]:
         ),
         Kept(
             name="accuracy",
+            remark=remarks.get("accuracy", ""),
             statement="On clean images the poisoned classifier is as accurate as a clean one, to two points",
             source="abstract: effectiveness without loss",
             metric="accuracy (%)",
@@ -109,6 +111,7 @@ def claims(target: str) -> tuple[Claim, ...]:
         ),
         Claim(
             name="patch",
+            remark=remarks.get("patch", ""),
             statement="After a flip, turn or crop ink opens the class far more often than a patch",
             source="abstract: more robust than popular attacks",
             rival="BadNets",
@@ -117,6 +120,7 @@ def claims(target: str) -> tuple[Claim, ...]:
         ),
         Claim(
             name="blend",
+            remark=remarks.get("blend", ""),
             statement="After a flip, turn or crop ink opens the class more often than a blended picture",
             source="abstract: more robust than popular attacks",
             rival="Blend",
@@ -125,6 +129,7 @@ def claims(target: str) -> tuple[Claim, ...]:
         ),
         Claim(
             name="stealth",
+            remark=remarks.get("stealth", ""),
             statement="Inked images are closer to the clean ones than those with a blended picture, by 5 dB",
             source="abstract: more stealthy than popular attacks",
             metric="PSNR (dB)",
@@ -194,7 +199,14 @@ WORLD = Experiment(
     data=("world",),
     defined_by=(*STRUCTURE, *HIDDEN, *TRIGGERS, *MEASURED, *CLOSENESS),
     versions={"world": world.VERSION},
-    claims=claims("sphere"),
+    claims=claims(
+        "sphere",
+        works="Here ink opens the class in four images of five, which is less than the margin. A likely reason, not"
+        " tested: these classes are shapes, told by their outlines, and the ink lies on the outlines. Stronger ink or a"
+        " larger share of poison should do; neither was tried on these seeds.",
+        accuracy="Here ink does cost accuracy, some three points; the same reason is likely. The paper's classifiers"
+        " are larger, and see photographs with more to go by than outlines.",
+    ),
 )
 
 DEFENCES = Experiment(

@@ -160,6 +160,9 @@ def claims() -> tuple[Claim, ...]:
             statement="To Neural Cleanse, ink's target is no more suspicious than in a clean network, by 2 deviations",
             source=resists,
             metric="Neural Cleanse: index of the target",
+            remark="Here a small patch opens the inked class in all five networks, and the check flags it. We count"
+            " deviations of the logarithms of mask sizes, which is sharper than the published count of sizes. Networks"
+            " of the paper's size may also tell ink from a patch better than ours of 78 thousand parameters do.",
             method="Poison Ink",
             rival="clean",
             margin=2.0,
@@ -170,6 +173,8 @@ def claims() -> tuple[Claim, ...]:
             statement="Seen from clean images, the inked class is spread as that of a clean network, to 30 %",
             source=resists,
             metric="spectral: spread of the target (%)",
+            remark="As published, centred on the mean of the suspicious class itself, the check finds none of the three"
+            " attacks, and so far the paper's finding holds. It is a few clean images that give the ink away.",
             method="Poison Ink",
             rival="clean",
             margin=30.0,
@@ -189,6 +194,8 @@ def claims() -> tuple[Claim, ...]:
             statement="After ten epochs on 150 clean tiles ink opens the class as often as a patch does, to 20 points",
             source=resists,
             metric="tuning: success after 10 epochs (%)",
+            remark="The five seeds scatter: tuning halves the success of ink in one network and hardly touches it in"
+            " three. More seeds would tell; that ink outlives a single epoch is plain in all of them.",
             method="Poison Ink",
             rival="BadNets",
             margin=20.0,

@@ -124,7 +124,7 @@ def explore(
         threshold=values["threshold"] / 255 if values["threshold"] else None, steps=steps,
     )  # fmt: skip
     found = {True: "ink found", False: "no ink found", None: "hardly an edge to look at"}[view.found]
-    words = f"PSNR {view.psnr:.1f} dB; {100 * view.structure[..., 0].mean():.0f} % of the pixels are edges"
+    words = f"PSNR {view.psnr:.0f} dB; {100 * view.structure[..., 0].mean():.0f} % of the pixels are edges"
     if victim is not None:
         before, after = (
             next(iter(victim(torch.from_numpy(picture).permute(2, 0, 1), top=1)[0].items()))

@@ -13,7 +13,16 @@ from visionlab.show.figure import Figure, Table, figure
 if TYPE_CHECKING:
     from visionlab.experiments.result import Result
 
-__all__ = ["STYLE", "clusters", "ink_strip", "residual_rows", "stealth_table", "success_curves", "success_grid"]
+__all__ = [
+    "STYLE",
+    "clusters",
+    "defence_table",
+    "ink_strip",
+    "residual_rows",
+    "stealth_table",
+    "success_curves",
+    "success_grid",
+]
 
 STYLE = {
     "Poison Ink": "method",
@@ -34,14 +43,15 @@ def ink_strip(views: Mapping[str, Any]) -> Figure:
         "residual": "difference ×8", "changed": "changed", "drawing": "read from it", "clean_drawing": "without ink",
     }  # fmt: skip
     fig, axes = plt.subplots(len(views), len(parts), figsize=(1.45 * len(parts), 1.6 * len(views)), squeeze=False)
-    for row, (name, view) in zip(axes, views.items(), strict=True):
+    for i, (row, (name, view)) in enumerate(zip(axes, views.items(), strict=True)):
         for axis, (part, title) in zip(row, parts.items(), strict=True):
             axis.imshow(getattr(view, part))
             axis.set(xticks=[], yticks=[])
-            if row is axes[0]:
+            if i == 0:
                 axis.set_title(title, fontsize=10, fontweight="normal", loc="center")
-        row[0].set_ylabel(name, fontsize=10)
-    words = "; ".join(f"{name}: {_found(view.found)}, PSNR {view.psnr:.1f} dB" for name, view in views.items())
+        row[0].set_ylabel(name.replace(", ", ",\n"), fontsize=10)
+        row[4].set_xlabel(f"{view.psnr:.1f} dB", fontsize=9, labelpad=2)
+    words = "; ".join(f"{name}: {_found(view.found)}" for name, view in views.items())
     return figure(fig, f"Structure, ink, poisoned image and what is read from it. {words}.", few_colours=True)
 
 
@@ -122,6 +132,17 @@ def stealth_table(result: Result, caption: str) -> Table:
         for name in result.variants
     ]
     return Table(rows, ["attack", *metrics], caption)
+
+
+def defence_table(result: Result, caption: str) -> Table:
+    """Tabulate what each defence measured of each attack: means over seeds; empty where there is nothing to measure."""
+    metrics = list(dict.fromkeys(row.metric for row in result.rows))
+    have = {(row.variant, row.metric) for row in result.rows}
+    rows = [
+        [metric, *(f"{result.summary(v, metric).mean:.1f}" if (v, metric) in have else "" for v in result.variants)]
+        for metric in metrics
+    ]
+    return Table(rows, ["measured", *result.variants], caption)
 
 
 def clusters(points: np.ndarray, poisoned: np.ndarray, groups: np.ndarray, title: str, alt: str) -> Figure:

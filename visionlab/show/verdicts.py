@@ -16,8 +16,7 @@ __all__ = ["checklist", "verdict_table"]
 def checklist(claims: Sequence[Claim]) -> Table:
     """List claims before any evidence: what is said, where, and what would count."""
     rows = [
-        [f"{i}. {claim.statement}", claim.source, f"{claim.method} - {claim.rival} >= {claim.margin:g}", claim.metric]
-        for i, claim in enumerate(claims, start=1)
+        [f"{i}. {claim.statement}", claim.source, claim.rule, claim.metric] for i, claim in enumerate(claims, start=1)
     ]
     return Table(
         rows, ["claim", "source", "it is shown if (interval above 0)", "metric"], "What this lab puts to the test"
