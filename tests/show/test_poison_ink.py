@@ -74,7 +74,16 @@ def test_a_sweep_asks_each_victim_at_each_strength() -> None:
 
 
 def recorded() -> Result:
-    metrics = ("success, none (%)", "success, flip (%)", "PSNR (dB)", "SSIM", "feature distance (%)", "accuracy (%)")
+    metrics = (
+        "success, none (%)",
+        "success, flip (%)",
+        "accuracy, none (%)",
+        "accuracy, flip (%)",
+        "PSNR (dB)",
+        "SSIM",
+        "feature distance (%)",
+        "accuracy (%)",
+    )
     rows = [
         Row(variant, seed, metric, 10.0 * i + seed)
         for i, variant in enumerate(("clean", "BadNets", "Poison Ink"))
@@ -86,7 +95,10 @@ def recorded() -> Result:
 
 def test_the_grid_and_the_table_hold_the_recorded_means() -> None:
     grid = draw.success_grid(recorded(), ["none", "flip"], "Success")
-    assert grid.alt == "Success, in %: BadNets: none 11, flip 11; Poison Ink: none 21, flip 21."
+    assert grid.alt == (
+        "Success, in %: BadNets: none 11, flip 11; Poison Ink: none 21, flip 21; clean, no trigger: none 1, flip 1;"
+        " clean, accuracy: none 1, flip 1."
+    )
     table = repr(draw.stealth_table(recorded(), "Costs"))
     assert "21.0 [18.5, 23.5]" in table
     clean_row = next(line for line in table.splitlines() if line.startswith("clean"))

@@ -104,22 +104,27 @@ def success_curves(
 
 
 def success_grid(result: Result, settings: Sequence[str], title: str) -> Figure:
-    """Show, attack by attack, how often the trigger opens the class under each change: means over seeds, as colours."""
+    """Show how often each trigger opens the class under each change: means over seeds, as colours.
+
+    Below, as a yardstick, what a clean network does without a trigger: how often it names the class, and its accuracy.
+    """
     import matplotlib.pyplot as plt
 
-    attacks = [name for name in result.variants if name != "clean"]
-    means = np.array([[result.summary(a, f"success, {s} (%)").mean for s in settings] for a in attacks])
-    fig, axis = plt.subplots(figsize=(0.82 * len(settings) + 2.4, 0.5 * len(attacks) + 1.4))
+    rows = {name: (name, "success") for name in result.variants if name != "clean"}
+    rows |= {"clean, no trigger": ("clean", "success"), "clean, accuracy": ("clean", "accuracy")}
+    means = np.array([[result.summary(v, f"{kind}, {s} (%)").mean for s in settings] for v, kind in rows.values()])
+    fig, axis = plt.subplots(figsize=(0.82 * len(settings) + 2.4, 0.5 * len(rows) + 1.4))
     axis.imshow(means, cmap=theme.SEQUENTIAL_TWIN, vmin=0, vmax=100, aspect="auto")
+    axis.axhline(len(rows) - 2.5, color="white", linewidth=4)
     axis.set_xticks(range(len(settings)), settings, rotation=35, ha="right")
-    axis.set_yticks(range(len(attacks)), attacks)
+    axis.set_yticks(range(len(rows)), list(rows))
     axis.grid(visible=False)
     for (i, j), value in np.ndenumerate(means):
         axis.text(j, i, f"{value:.0f}", ha="center", va="center", color="white" if value < 60 else "black", fontsize=10)
     axis.set_title(title)
     words = "; ".join(
-        f"{attack}: " + ", ".join(f"{s} {value:.0f}" for s, value in zip(settings, row, strict=True))
-        for attack, row in zip(attacks, means, strict=True)
+        f"{name}: " + ", ".join(f"{s} {value:.0f}" for s, value in zip(settings, row, strict=True))
+        for name, row in zip(rows, means, strict=True)
     )
     return figure(fig, f"{title}, in %: {words}.")
 
@@ -149,7 +154,7 @@ def clusters(points: np.ndarray, poisoned: np.ndarray, groups: np.ndarray, title
     """Draw the features of one class in two dimensions: who is poisoned by colour, who is in which group by mark."""
     import matplotlib.pyplot as plt
 
-    fig, axis = plt.subplots(figsize=(5.2, 4.2))
+    fig, axis = plt.subplots(figsize=(7.6, 4.2))
     for is_poisoned, role, word in ((False, "reference", "honest"), (True, "rival", "poisoned")):
         for group, mark in ((False, "o"), (True, "^")):
             chosen = (poisoned == is_poisoned) & (groups == group)
@@ -158,7 +163,7 @@ def clusters(points: np.ndarray, poisoned: np.ndarray, groups: np.ndarray, title
                 label=f"{word}, {'smaller' if group else 'larger'} group" if chosen.any() else None,
             )  # fmt: skip
     axis.set(xlabel="first component", ylabel="second component", title=title)
-    axis.legend()
+    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
     return figure(fig, alt)
 
 

@@ -18,9 +18,7 @@ def checklist(claims: Sequence[Claim]) -> Table:
     rows = [
         [f"{i}. {claim.statement}", claim.source, claim.rule, claim.metric] for i, claim in enumerate(claims, start=1)
     ]
-    return Table(
-        rows, ["claim", "source", "it is shown if (interval above 0)", "metric"], "What this lab puts to the test"
-    )
+    return Table(rows, ["claim", "source", "it is shown if", "metric"], "What this lab puts to the test")
 
 
 def verdict_table(verdicts: Sequence[Verdict], caption: str) -> Table:
