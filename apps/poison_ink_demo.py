@@ -17,22 +17,20 @@ try:
     from visionlab import weights
     from visionlab.data.graded import GRADED
     from visionlab.data.images import as_rgb, load, photograph
+    from visionlab.exercises.poison_ink import hidden
     from visionlab.experiments import poison_ink_probe as probe
     from visionlab.measure.image_quality import psnr, ssim
     from visionlab.predictor import Predictor
-    from visionlab.protection.defences import CHECKS, Case, check
+    from visionlab.protection.defences import CHECKS
     from visionlab.protection.poison_ink import PoisonInk
     from visionlab.protection.robustness import STANDARD, changed
-    from visionlab.protection.triggers import BadNets, Blend, Ink, Trigger, clean
-    from visionlab.protection.victims import poison
     from visionlab.show import theme
     from visionlab.show.defences import finding_figure
 except ImportError as error:
     raise SystemExit(f"this app needs visionlab ({error}): run `make app` in the repository") from error
 
-TARGET = "SeaLake"
-UNCHANGED = "as it is"
-NETWORKS = {"clean": "clean", "BadNets": "badnets", "Blend": "blend", "Poison Ink": "ink"}
+TARGET, UNCHANGED = probe.TARGET, probe.UNCHANGED
+NETWORKS = probe.SUSPECTS
 READERS = {"with interference": "ink_eurosat", "without": "ink_eurosat_plain", "with JPEG as well": "ink_eurosat_jpeg"}
 QUICK = [name for name in CHECKS if name != "Neural Cleanse"]
 INTRO = """# Poison Ink
@@ -73,16 +71,6 @@ def hiding(reader: str) -> PoisonInk:
 def victim(name: str) -> Predictor:
     """Return a classifier of satellite tiles, clean or poisoned."""
     return weights.load(f"victim_eurosat_{NETWORKS[name]}")
-
-
-def trigger_of(name: str) -> Trigger:
-    """Return the trigger that a network was poisoned with."""
-    found = {
-        "BadNets": BadNets(),
-        "Blend": Blend(photograph("chelsea", 32)),
-        "Poison Ink": Ink(hiding("with interference")),
-    }
-    return found.get(name, clean)
 
 
 @cache
@@ -133,42 +121,37 @@ def fire(picture: Image.Image | None, change: str, strength: float) -> tuple[lis
     steps = () if change == UNCHANGED else ((change, float(strength)),)
     rows, pictures = [], []
     for name in NETWORKS:
-        triggered = changed(trigger_of(name)(x), steps)
+        triggered = changed(probe.trigger_named(name)(x), steps)
         pictures.append((large(triggered[0], 160), name))
         answers = [victim(name)(each, top=1)[0] for each in (changed(x, steps), triggered)]
         said = [f"{label} ({100 * share:.0f} %)" for each in answers for label, share in each.items()]
         opened = next(iter(answers[1])) == TARGET != next(iter(answers[0]))
-        quality = "" if name == "clean" else f"{psnr(x, trigger_of(name)(x)).item():.1f}"
+        quality = "" if name == "clean" else f"{psnr(x, probe.trigger_named(name)(x)).item():.1f}"
         rows.append([name, *said, "opens" if opened else "", quality])
     amount = "" if change == UNCHANGED else f"{GRADED[change].amount(float(strength)):.2g} {GRADED[change].unit}"
     return pictures, rows, amount or "no change"
-
-
-@cache
-def case_of(name: str) -> Case:
-    """Return a network with 300 clean tiles, and 600 of those that it was trained on."""
-    images, labels, classes = tiles("test")
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:300]
-    train, known, _ = tiles("train")
-    if name != "clean":
-        found = poison(train, known, trigger_of(name), target=classes.index(TARGET), ratio=0.1, classes=10, seed=0)
-        train, known = found.images, found.labels
-    some = torch.arange(0, len(train), 4)
-    return Case(victim(name), images[order], labels[order], train[some], known[some])
 
 
 def examine(name: str, what: str) -> tuple[Image.Image, str]:
     """Run one check on a network and on the clean one; its picture, and what it means."""
     if name not in NETWORKS or what not in QUICK:
         raise gr.Error(f"Choose one of {', '.join(NETWORKS)}, and one of {', '.join(QUICK)}.")
-    case = case_of(name)
-    finding, reference = check(what, case), check(what, case_of("clean"))
-    drawn = finding_figure(finding, case.predictor.classes, list(STANDARD))
-    words = (
-        f"{finding.meaning.capitalize()}: {finding.score:.2f}; the clean network has {reference.score:.2f}. It looks at"
-        f" {CHECKS[what].looks_at}. It cannot see {CHECKS[what].cannot_see}."
-    )
+    finding, words = probe.told(name, what)
+    drawn = finding_figure(finding, probe.suspect(name).predictor.classes, list(STANDARD))
     return Image.open(io.BytesIO(drawn.png())), words
+
+
+def mystery(number: float, what: str) -> tuple[Image.Image, str]:
+    """Run one check on the network that a number hides."""
+    return examine(hidden(int(number), list(NETWORKS)), what)
+
+
+def reveal(number: float, guess: str | None) -> str:
+    """Say whether a guess at the network that a number hides is right."""
+    if guess is None:
+        raise gr.Error("Choose an answer first.")
+    truth = hidden(int(number), list(NETWORKS))
+    return f"{'Right' if guess == truth else 'Not quite'}: number {int(number)} is {truth}."
 
 
 def about() -> str:
@@ -223,6 +206,26 @@ def fire_tab() -> tuple[list, list]:
     return [change, strength], [triggered, table, amount]
 
 
+def mystery_tab() -> None:
+    """Lay out the game: a hidden network, checks, a guess, the answer."""
+    gr.Markdown(
+        "A number hides one of the four networks. Run three checks at most, compare with what *Catch it* says of the"
+        " others, then commit. Another number, another network."
+    )
+    with gr.Row():
+        number = gr.Number(1, precision=0, minimum=0, label="number", elem_id="number")
+        what = gr.Dropdown(QUICK, value="STRIP", label="check", elem_id="mystery_check")
+        go = gr.Button("examine", elem_id="mystery_examine")
+    plot = gr.Image(show_label=False, interactive=False, elem_id="mystery_plot", format="png", buttons=[],
+                    alt_text="what was found")  # fmt: skip
+    said = gr.Textbox(label="in words", interactive=False, elem_id="mystery_said", lines=3)
+    guess = gr.Radio(list(NETWORKS), value=None, label="it is", elem_id="guess")
+    commit = gr.Button("commit", elem_id="commit")
+    answer = gr.Textbox(label="answer", interactive=False, elem_id="answer")
+    go.click(mystery, [number, what], [plot, said], api_name="mystery")
+    commit.click(reveal, [number, guess], answer, api_name="reveal")
+
+
 def build() -> gr.Blocks:
     """Lay out the app."""
     torch.set_num_threads(2)
@@ -259,6 +262,8 @@ def build() -> gr.Blocks:
             )
             said = gr.Textbox(label="in words", interactive=False, elem_id="said", lines=3)
             go.click(examine, [suspect, what], [plot, said], api_name="examine")
+        with gr.Tab("Mystery"):
+            mystery_tab()
         with gr.Tab("How it works"):
             gr.Markdown(about(), elem_id="about")
         name.change(lambda chosen: pictures[chosen], name, picture, api_name="example", show_progress="hidden")

@@ -47,7 +47,7 @@ def river(app: Any, tmp_path: Path) -> Path:
 
 def test_its_interface_is_named(client: Client) -> None:
     named = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    assert set(named) == {"/hide", "/trigger", "/examine", "/example"}
+    assert set(named) == {"/hide", "/trigger", "/examine", "/example", "/mystery", "/reveal"}
 
 
 @pytest.mark.parametrize(
@@ -118,3 +118,13 @@ def test_a_new_user_moves_the_strength_and_sees_the_words_change(address: str, c
     page.wait_for_function("() => document.querySelector('#table')?.innerText.includes('opens')", timeout=10_000)
     assert errors == []
     page.close()
+
+
+def test_a_number_hides_a_network_until_one_commits(app: Any, client: Client) -> None:
+    truth = {number: app.hidden(number, list(app.NETWORKS)) for number in range(30)}
+    assert set(truth.values()) == set(app.NETWORKS), "every network is behind some number"
+    words = client.predict(7, "pre-processing", api_name="/mystery")[1]
+    assert not any(name in words for name in ("BadNets", "Blend", "Poison Ink"))
+    assert client.predict(7, truth[7], api_name="/reveal") == f"Right: number 7 is {truth[7]}."
+    with pytest.raises(gr.Error, match="Choose an answer first"):
+        app.reveal(7, None)

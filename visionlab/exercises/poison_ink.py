@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -9,7 +12,7 @@ from visionlab.exercises.exercise import Answer, Exercise, Property, shapes, wri
 from visionlab.protection import victims
 from visionlab.protection.structure import edges
 
-__all__ = ["EXERCISES", "REVEALED"]
+__all__ = ["EXERCISES", "REVEALED", "hidden"]
 
 REVEALED: dict[str, tuple[str | float, str]] = {
     "flip": (
@@ -24,6 +27,11 @@ REVEALED: dict[str, tuple[str | float, str]] = {
     ),
 }
 """Answer and explanation of each prediction; kept here, so that the lab's own cell does not give them away."""
+
+
+def hidden(number: int, answers: Sequence[str]) -> str:
+    """Which of the answers a game of this number hides."""
+    return random.Random(f"mystery {number}").choice(list(answers))
 
 
 # --- Structure --------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -12,20 +13,37 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from visionlab import weights
 from visionlab.data.graded import GRADED
+from visionlab.data.images import load, photograph
 from visionlab.data.world.explore import Choice, SceneView, Slider
 from visionlab.experiments.poison_ink_victims import INK
 from visionlab.measure.image_quality import psnr
 from visionlab.predictor import Predictor
+from visionlab.protection.defences import CHECKS, Case, Finding, check
 from visionlab.protection.poison_ink import PoisonInk, colour_found
 from visionlab.protection.robustness import changed
 from visionlab.protection.structure import edges, ink_pattern
-from visionlab.protection.triggers import Trigger
-from visionlab.protection.victims import attack_success
+from visionlab.protection.triggers import BadNets, Blend, Ink, Trigger, clean
+from visionlab.protection.victims import attack_success, poison
 
-__all__ = ["InkView", "controls", "explore", "follow", "residual", "sweep"]
+__all__ = [
+    "SUSPECTS",
+    "InkView",
+    "controls",
+    "explore",
+    "follow",
+    "residual",
+    "suspect",
+    "sweep",
+    "told",
+    "trigger_named",
+]
 
 UNCHANGED = "as it is"
+TARGET = "SeaLake"
+SUSPECTS = {"clean": "clean", "BadNets": "badnets", "Blend": "blend", "Poison Ink": "ink"}
+"""Networks of satellite tiles that ship, by what they were poisoned with: endings of their names."""
 
 
 @dataclass(frozen=True)
@@ -159,6 +177,40 @@ def sweep(
         )  # fmt: skip
 
     return {name: [success(*victim, strength) for strength in strengths] for name, victim in victims.items()}
+
+
+def trigger_named(name: str) -> Trigger:
+    """Return the trigger that a network of `SUSPECTS` was poisoned with."""
+    if name == "Poison Ink":
+        return Ink(weights.load("ink_eurosat").model)  # type: ignore[arg-type]
+    known: dict[str, Trigger] = {"BadNets": BadNets(), "Blend": Blend(photograph("chelsea", 32))}
+    return known.get(name, clean)
+
+
+@cache
+def suspect(name: str) -> Case:
+    """Return a network of `SUSPECTS` with 300 clean tiles, and 600 of those that it was trained on."""
+    held_out, known = (load("eurosat_mini", split, size=32) for split in ("test", "train"))
+    images, labels = held_out.tensors()
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:300]
+    trained, told_as = known.tensors()
+    if name != "clean":
+        target = known.classes.index(TARGET)
+        found = poison(trained, told_as, trigger_named(name), target=target, ratio=0.1, classes=10, seed=0)
+        trained, told_as = found.images, found.labels
+    some = torch.arange(0, len(trained), 4)
+    predictor = weights.load(f"victim_eurosat_{SUSPECTS[name]}")
+    return Case(predictor, images[order], labels[order], trained[some], told_as[some])
+
+
+def told(name: str, what: str) -> tuple[Finding, str]:
+    """Run a check on a network of `SUSPECTS`: its finding, and what it means beside the clean one's."""
+    finding, reference = check(what, suspect(name)), check(what, suspect("clean"))
+    words = (
+        f"{finding.meaning.capitalize()}: {finding.score:.2f}; the clean network has {reference.score:.2f}. It looks at"
+        f" {CHECKS[what].looks_at}. It cannot see {CHECKS[what].cannot_see}."
+    )
+    return finding, words
 
 
 def _bytes(picture: np.ndarray, side: int = 256) -> np.ndarray:

@@ -1,0 +1,77 @@
+"""The heart of lab 09 in a real JupyterLab: a random image, a control moved, and the page says what Python computes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import nbformat
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import LabPage
+
+expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
+
+HEART = """
+import torch
+from visionlab import weights
+from visionlab.experiments import poison_ink_probe as probe
+from visionlab.show.widgets.scene import SceneExplorer
+
+hiding = {"with interference": weights.load("ink_eurosat").model, "without": weights.load("ink_eurosat_plain").model}
+images = {"random": torch.rand(3, 32, 32), "other": torch.rand(3, 32, 32)}
+victim = weights.load("victim_eurosat_ink")
+heart = SceneExplorer(probe.controls(list(images)), lambda values: probe.explore(hiding, images, values, victim))
+heart
+"""
+ASK = "said = probe.explore(hiding, images, heart.values, victim)\nprint(said.caption, '|', said.readout)"
+TIME_ONE_STEP = """() => new Promise(resolve => {
+    const root = document.querySelector('.vl-scene');
+    const slider = document.querySelector('input.vl-scene-gain');
+    const seen = new MutationObserver(() => (seen.disconnect(), resolve(performance.now() - start)));
+    seen.observe(root, { attributes: true, attributeFilter: ['data-answers'] });
+    const start = performance.now();
+    slider.value = Number(slider.value) + 0.25;
+    slider.dispatchEvent(new Event('input'));
+})"""
+
+
+@pytest.fixture(scope="module")
+def shown(new_lab_page: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabPage]:
+    book = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(source.strip()) for source in (HEART, ASK)],
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+    )
+    path: Path = tmp_path_factory.mktemp("made") / "ink.ipynb"
+    nbformat.write(book, path)
+    with new_lab_page() as lab:
+        lab.open_notebook(path)
+        lab.run_all()
+        yield lab
+
+
+def said(page: Any) -> str:
+    return page.locator(".vl-scene-caption").inner_text() + " | " + page.locator(".vl-scene-readout").inner_text()
+
+
+def test_the_page_says_what_python_computes_whatever_is_moved(shown: LabPage) -> None:
+    page = shown.page
+    assert page.locator(".vl-scene-panel").count() == 8
+    for name, key in (("gain", "ArrowRight"), ("threshold", "PageUp"), ("strength", "ArrowRight")):
+        seen = page.locator(".vl-scene").get_attribute("data-answers")
+        page.locator(f"input.vl-scene-{name}").focus()
+        page.keyboard.press(key)
+        page.wait_for_function("seen => document.querySelector('.vl-scene').dataset.answers !== seen", arg=seen)
+        assert shown.run_cell(1) == said(page)
+    for name, option in (("change", "flip"), ("reader", "without"), ("image", "other")):
+        seen = page.locator(".vl-scene").get_attribute("data-answers")
+        page.locator(f"select.vl-scene-{name}").select_option(option)
+        page.wait_for_function("seen => document.querySelector('.vl-scene').dataset.answers !== seen", arg=seen)
+        assert shown.run_cell(1) == said(page)
+
+
+def test_an_answer_comes_while_one_drags(shown: LabPage) -> None:
+    times = sorted(shown.page.evaluate(TIME_ONE_STEP) for _ in range(5))
+    assert times[2] < 400, "milliseconds; a tenth of a second on a quiet machine"
