@@ -29,6 +29,7 @@ try:
 except ImportError as error:
     raise SystemExit(f"this app needs visionlab ({error}): run `make app` in the repository") from error
 
+LARGEST = 40_000_000  # pixels
 TARGET, UNCHANGED = probe.TARGET, probe.UNCHANGED
 NETWORKS = probe.SUSPECTS
 READERS = {"with interference": "ink_eurosat", "without": "ink_eurosat_plain", "with JPEG as well": "ink_eurosat_jpeg"}
@@ -84,6 +85,8 @@ def square(picture: Image.Image | None, side: int) -> torch.Tensor:
     """Return the middle of a picture as (3, side, side) in [0, 1]."""
     if picture is None:
         raise gr.Error("Choose a picture first.")
+    if picture.width * picture.height > LARGEST:
+        raise gr.Error(f"This picture has {picture.width} x {picture.height} pixels; at most 40 million are taken.")
     edge = min(picture.size)
     left, top = (picture.width - edge) // 2, (picture.height - edge) // 2
     cut = as_rgb(picture).resize((side, side), Image.Resampling.BOX, (left, top, left + edge, top + edge))

@@ -94,6 +94,8 @@ def test_checks_answer_in_time_and_in_words(client: Client, what: str) -> None:
 def test_nonsense_is_refused_in_words(app: Any) -> None:
     with pytest.raises(gr.Error, match="Choose a picture first"):
         app.hide(None, 32, "with interference", 1.0, 0)
+    with pytest.raises(gr.Error, match="8000 x 6000 pixels; at most 40 million"):
+        app.hide(Image.new("1", (8000, 6000)), 32, "with interference", 1.0, 0)
     with pytest.raises(gr.Error, match="Choose one of clean"):
         app.examine("clean", "magic")
 

@@ -102,7 +102,7 @@ def claims(target: str, **remarks: str) -> tuple[Claim, ...]:
         Kept(
             name="accuracy",
             remark=remarks.get("accuracy", ""),
-            statement="On clean images the poisoned classifier is as accurate as a clean one, to two points",
+            statement="On clean images the poisoned classifier is at most two points less accurate than a clean one",
             source="abstract: effectiveness without loss",
             metric="accuracy (%)",
             method="Poison Ink",
@@ -176,7 +176,7 @@ VICTIMS = Experiment(
         ),
         Claim(
             name="jpeg",
-            statement="JPEG of quality 75 takes more from ink than from a patch",
+            statement="After JPEG of quality 75 a patch opens the class more often than ink",
             source="ours",
             metric="success, JPEG 75 (%)",
             method="BadNets",

@@ -157,7 +157,7 @@ def claims() -> tuple[Claim, ...]:
         ),
         Kept(
             name="cleanse",
-            statement="To Neural Cleanse, ink's target is no more suspicious than in a clean network, by 2 deviations",
+            statement="To Neural Cleanse ink's target is at most 2 deviations more suspicious than in a clean network",
             source=resists,
             metric="Neural Cleanse: index of the target",
             remark="Here a small patch opens the inked class in all five networks, and the check flags it. We count"
@@ -170,11 +170,11 @@ def claims() -> tuple[Claim, ...]:
         ),
         Kept(
             name="spectral",
-            statement="Seen from clean images, the inked class is spread as that of a clean network, to 30 %",
+            statement="Seen from clean images, the inked class is spread at most 30 % more than in a clean network",
             source=resists,
             metric="spectral: spread of the target (%)",
             remark="As published, centred on the mean of the suspicious class itself, the check finds none of the three"
-            " attacks, and so far the paper's finding holds. It is a few clean images that give the ink away.",
+            " attacks, not even the patch. It is a few clean images that give the ink away.",
             method="Poison Ink",
             rival="clean",
             margin=30.0,
@@ -182,7 +182,7 @@ def claims() -> tuple[Claim, ...]:
         ),
         Kept(
             name="pruning",
-            statement="Pruned at a cost of 4 points, ink opens the class as often as a patch does, to 20 points",
+            statement="Pruned at a cost of 4 points, ink opens the class at most 20 points less often than a patch",
             source=resists,
             metric="pruning: success at a cost of 4 points (%)",
             method="Poison Ink",
@@ -191,7 +191,7 @@ def claims() -> tuple[Claim, ...]:
         ),
         Kept(
             name="tuning",
-            statement="After ten epochs on 150 clean tiles ink opens the class as often as a patch does, to 20 points",
+            statement="Tuned for ten epochs, ink opens the class at most 20 points less often than a patch",
             source=resists,
             metric="tuning: success after 10 epochs (%)",
             remark="The five seeds scatter: tuning halves the success of ink in one network and hardly touches it in"

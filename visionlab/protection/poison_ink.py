@@ -45,7 +45,7 @@ from visionlab.protection.structure import edges, ink_pattern, random_inks
 from visionlab.train.loop import Fit, Hook, Recipe, fit
 from visionlab.train.stream import Batch, Paced, Shuffled
 
-__all__ = ["Interference", "PoisonInk", "Weights", "adversarial_loss", "colour_found", "ink_loss", "train_ink"]
+__all__ = ["NONE", "Interference", "PoisonInk", "Weights", "adversarial_loss", "colour_found", "ink_loss", "train_ink"]
 
 
 @dataclass(frozen=True, kw_only=True)
