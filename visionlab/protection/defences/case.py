@@ -100,7 +100,7 @@ CHECKS: dict[str, Check] = {
     "STRIP": Check(
         "strip",
         "whether the answer to an image survives when others are laid over it",
-        "triggers that the overlay itself destroys, such as faint or edge-bound ones",
+        "triggers that the overlays wash out, such as a faint picture over the whole image",
         needs_training=True,
     ),
     "spectral signatures": Check(
