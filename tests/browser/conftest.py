@@ -7,6 +7,7 @@ may have left this machine and no script may have failed.
 from __future__ import annotations
 
 import http.cookiejar
+import importlib.util
 import json
 import os
 import shutil
@@ -22,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
 
 playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -246,3 +248,65 @@ def new_lab_page(lab_server: LabServer, chromium: Any) -> Callable[[], AbstractC
 def lab_page(new_lab_page: Callable[[], AbstractContextManager[LabPage]]) -> Iterator[LabPage]:
     with new_lab_page() as lab:
         yield lab
+
+
+@pytest.fixture(scope="session")
+def show_cells(new_lab_page: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
+    """Opens a notebook of the given cells on a page of its own, and runs it."""
+
+    @contextmanager
+    def shown(*sources: str) -> Iterator[LabPage]:
+        cells = [nbformat.v4.new_code_cell(source.strip()) for source in sources]
+        kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+        path = tmp_path_factory.mktemp("made") / "made.ipynb"
+        nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), path)
+        with new_lab_page() as lab:
+            lab.open_notebook(path)
+            lab.run_all()
+            yield lab
+
+    return shown
+
+
+@pytest.fixture(scope="session")
+def time_one_step() -> Callable[[Any, str, float], float]:
+    """Moves a slider of the scene explorer, and returns the milliseconds until its answer is on show."""
+    script = """([name, step]) => new Promise(resolve => {
+        const root = document.querySelector('.vl-scene');
+        const slider = document.querySelector(`input.vl-scene-${name}`);
+        const seen = new MutationObserver(() => (seen.disconnect(), resolve(performance.now() - start)));
+        seen.observe(root, { attributes: true, attributeFilter: ['data-answers'] });
+        const start = performance.now();
+        slider.value = Number(slider.value) + step;
+        slider.dispatchEvent(new Event('input'));
+    })"""
+    return lambda page, name, step: page.evaluate(script, [name, step])
+
+
+@pytest.fixture(scope="session")
+def load_app() -> Callable[[str], Any]:
+    """Imports an app by its name."""
+
+    def load(name: str) -> Any:
+        spec = importlib.util.spec_from_file_location(name, REPOSITORY / "apps" / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def serve_app() -> Callable[[Any], AbstractContextManager[str]]:
+    """Serves an app, which has to be there within ten seconds, and gives its address."""
+
+    @contextmanager
+    def served(app: Any) -> Iterator[str]:
+        began = time.monotonic()
+        demo = app.build()
+        _, url, _ = demo.queue().launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", ssr_mode=False)
+        assert time.monotonic() - began < 10
+        yield url
+        demo.close()
+
+    return served

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import nbformat
 import pytest
 
 if TYPE_CHECKING:
@@ -27,28 +25,11 @@ heart = SceneExplorer(probe.controls(list(images)), lambda values: probe.explore
 heart
 """
 ASK = "said = probe.explore(hiding, images, heart.values, victim)\nprint(said.caption, '|', said.readout)"
-TIME_ONE_STEP = """() => new Promise(resolve => {
-    const root = document.querySelector('.vl-scene');
-    const slider = document.querySelector('input.vl-scene-gain');
-    const seen = new MutationObserver(() => (seen.disconnect(), resolve(performance.now() - start)));
-    seen.observe(root, { attributes: true, attributeFilter: ['data-answers'] });
-    const start = performance.now();
-    slider.value = Number(slider.value) + 0.25;
-    slider.dispatchEvent(new Event('input'));
-})"""
 
 
 @pytest.fixture(scope="module")
-def shown(new_lab_page: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabPage]:
-    book = nbformat.v4.new_notebook(
-        cells=[nbformat.v4.new_code_cell(source.strip()) for source in (HEART, ASK)],
-        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
-    )
-    path: Path = tmp_path_factory.mktemp("made") / "ink.ipynb"
-    nbformat.write(book, path)
-    with new_lab_page() as lab:
-        lab.open_notebook(path)
-        lab.run_all()
+def shown(show_cells: Any) -> Iterator[LabPage]:
+    with show_cells(HEART, ASK) as lab:
         yield lab
 
 
@@ -72,6 +53,6 @@ def test_the_page_says_what_python_computes_whatever_is_moved(shown: LabPage) ->
         assert shown.run_cell(1) == said(page)
 
 
-def test_an_answer_comes_while_one_drags(shown: LabPage) -> None:
-    times = sorted(shown.page.evaluate(TIME_ONE_STEP) for _ in range(5))
+def test_an_answer_comes_while_one_drags(shown: LabPage, time_one_step: Any) -> None:
+    times = sorted(time_one_step(shown.page, "gain", 0.25) for _ in range(5))
     assert times[2] < 400, "milliseconds; a tenth of a second on a quiet machine"

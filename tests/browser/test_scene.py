@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import nbformat
 import pytest
 
 if TYPE_CHECKING:
@@ -22,28 +21,11 @@ explorer = SceneExplorer(CONTROLS, view_of)
 explorer
 """
 ASK = "said = view_of(explorer.values)\nprint(said.caption, '|', said.readout, '|', len(said.boxes))"
-TIME_ONE_STEP = """() => new Promise(resolve => {
-    const root = document.querySelector('.vl-scene');
-    const slider = document.querySelector('input.vl-scene-azimuth');
-    const seen = new MutationObserver(() => (seen.disconnect(), resolve(performance.now() - start)));
-    seen.observe(root, { attributes: true, attributeFilter: ['data-answers'] });
-    const start = performance.now();
-    slider.value = Number(slider.value) + 2;
-    slider.dispatchEvent(new Event('input'));
-})"""
 
 
 @pytest.fixture(scope="module")
-def shown(new_lab_page: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabPage]:
-    book = nbformat.v4.new_notebook(
-        cells=[nbformat.v4.new_code_cell(source.strip()) for source in (EXPLORER, ASK)],
-        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
-    )
-    path: Path = tmp_path_factory.mktemp("made") / "scene.ipynb"
-    nbformat.write(book, path)
-    with new_lab_page() as lab:
-        lab.open_notebook(path)
-        lab.run_all()
+def shown(show_cells: Any) -> Iterator[LabPage]:
+    with show_cells(EXPLORER, ASK) as lab:
         yield lab
 
 
@@ -95,7 +77,7 @@ def test_reset_brings_the_first_scene_back(shown: LabPage) -> None:
     assert shown.run_cell(1) == "{} | {} | {}".format(*words(page), page.locator(".vl-scene-box").count())
 
 
-def test_an_answer_comes_while_the_hand_is_still_moving(shown: LabPage) -> None:
-    times = sorted(shown.page.evaluate(TIME_ONE_STEP) for _ in range(9))
+def test_an_answer_comes_while_the_hand_is_still_moving(shown: LabPage, time_one_step: Any) -> None:
+    times = sorted(time_one_step(shown.page, "azimuth", 2) for _ in range(9))
     # A picture takes about 40 ms on two idle cores; tests share theirs.
     assert times[4] < 600, times

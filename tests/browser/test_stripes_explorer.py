@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,21 +17,14 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def explorer() -> Any:
-    spec = importlib.util.spec_from_file_location("stripes_explorer", ROOT / "apps" / "stripes_explorer.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def explorer(load_app: Any) -> Any:
+    return load_app("stripes_explorer")
 
 
 @pytest.fixture(scope="module")
-def address(explorer: Any) -> Iterator[str]:
-    demo = explorer.build()
-    began = time.monotonic()
-    _, url, _ = demo.queue().launch(prevent_thread_lock=True, quiet=True, server_name="127.0.0.1", ssr_mode=False)
-    assert time.monotonic() - began < 10
-    yield url
-    demo.close()
+def address(explorer: Any, serve_app: Any) -> Iterator[str]:
+    with serve_app(explorer) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import hashlib
 import json
 import pickle
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -83,7 +83,10 @@ def case_for(
     Raises:
         ValueError: classes of the folders and of the network differ in number, or there are fewer than 20 images.
     """
-    held_out = _split_of(data, "test", predictor.size)
+    try:
+        held_out = load(data, "test", size=predictor.size)
+    except ValueError:  # a folder without splits is all "train"
+        held_out = load(data, "train", size=predictor.size)
     if len(held_out.classes) != len(predictor.classes):
         raise ValueError(
             f"data: {data} has {len(held_out.classes)} classes, the network has {len(predictor.classes)} outputs"
@@ -94,7 +97,7 @@ def case_for(
         raise ValueError(f"data: expected 20 clean images or more, {data} has {len(images)}")
     if train is None:
         return Case(predictor, images, labels, seed=seed), held_out
-    trained_on = _split_of(train, "train", predictor.size)
+    trained_on = load(train, "train", size=predictor.size)
     return Case(predictor, images, labels, *_some(trained_on, 10 * limit, seed), seed=seed), held_out
 
 
@@ -131,7 +134,7 @@ def examine(
         else:
             try:
                 audit.findings[name] = _kept(folder, key, name, case)
-                others = [_with(case, other) for other in references]
+                others = [replace(case, predictor=other) for other in references]
                 found = [_kept(folder, f"{key}-{i}", name, other) for i, other in enumerate(others)]
                 audit.references[name] = [each.score for each in found]
             except ValueError as error:
@@ -183,20 +186,9 @@ def _verdict(rows: Mapping[str, Mapping[str, Any]]) -> str:
     return " ".join(words) + " No check can prove that a network is clean; each says what it cannot see."
 
 
-def _split_of(data: str | Path, split: str, size: int) -> ImageSet:
-    try:
-        return load(data, split, size=size)
-    except ValueError:
-        return load(data, "train" if split == "test" else "test", size=size)  # a folder without splits is all "train"
-
-
 def _some(images: ImageSet, limit: int, seed: int) -> tuple[Tensor, Tensor]:
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))[:limit].tolist()
     return torch.stack([images[i][0] for i in order]), images.labels[order]
-
-
-def _with(case: Case, predictor: Predictor) -> Case:
-    return Case(predictor, case.images, case.labels, case.training_images, case.training_labels, case.seed)
 
 
 def _kept(folder: Path | None, key: str, name: str, case: Case) -> Finding:
