@@ -6,6 +6,7 @@ and a run that was killed at any moment ends, once resumed, with the same number
 
 from __future__ import annotations
 
+import atexit
 import math
 import os
 import time
@@ -143,7 +144,14 @@ def start(precision: Precision = "32-true", device: str = "auto") -> Fabric:
     nodes = int(os.environ["WORLD_SIZE"]) // local
     fabric = Fabric(accelerator=device, devices=local, num_nodes=nodes, strategy="ddp", precision=precision)
     fabric.launch()
+    atexit.register(_leave)
     return fabric
+
+
+def _leave() -> None:
+    """Leave the group of processes: an interpreter that ends with gloo's threads alive is sometimes aborted."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def fit(
