@@ -7,9 +7,8 @@ import torch
 
 from visionlab.data.images import load
 from visionlab.protection.hiding_published import GuidanceExtractor, InjectionUNet, PatchDiscriminator
+from visionlab.protection.interference import NONE, Interference
 from visionlab.protection.poison_ink import (
-    NONE,
-    Interference,
     PoisonInk,
     Weights,
     adversarial_loss,
@@ -119,7 +118,7 @@ def test_training_finds_ink_and_leaves_clean_images_white(tmp_path: Path, tiles:
     model = networks()
     recipe = Recipe(steps=60, batch=16, learning_rate=3e-3, warmup=10, weight_decay=0.0)
     run = train_ink(
-        model, tiles, recipe, (NONE,), ink=(80, 160, 80), seed=0, fabric=start("32-true", "cpu"),
+        model, tiles, recipe, (NONE,), inks=[(80, 160, 80)], seed=0, fabric=start("32-true", "cpu"),
         checkpoint=tmp_path / "ink.pt",
     )  # fmt: skip
     assert run.history[-1]["edge error"] < 0.5 * run.history[0]["edge error"]
@@ -130,7 +129,7 @@ def test_training_finds_ink_and_leaves_clean_images_white(tmp_path: Path, tiles:
     nearer = (inked - ink).norm(dim=1) < (plain - ink).norm(dim=1)
     assert nearer[usable].float().mean() > 0.9
     again = train_ink(
-        networks(), tiles, recipe, (NONE,), ink=(80, 160, 80), seed=0, fabric=start("32-true", "cpu"),
+        networks(), tiles, recipe, (NONE,), inks=[(80, 160, 80)], seed=0, fabric=start("32-true", "cpu"),
         checkpoint=tmp_path / "ink.pt",
     )  # fmt: skip
     assert again.history == run.history

@@ -23,15 +23,23 @@ from visionlab.experiments.poison_ink_victims import (
     networks_of,
     stealth,
     trigger_of,
-    victim_loss,
+    victim_of,
 )
 from visionlab.measure.image_quality import feature_distance, psnr, ssim
 from visionlab.protection.hiding import Hider, Reader
-from visionlab.protection.poison_ink import Interference, PoisonInk, Weights, colour_found, ink_loss, train_ink
+from visionlab.protection.interference import Interference
+from visionlab.protection.poison_ink import PoisonInk, Weights, colour_found, ink_loss, train_ink
 from visionlab.protection.robustness import STANDARD, changed, robustness
 from visionlab.protection.structure import adaptive_threshold, edges, ink_pattern, sobel_magnitude
 from visionlab.protection.triggers import BadNets, Blend, Ink, Sinusoid, Warp
-from visionlab.protection.victims import SmallResNet, attack_success, classification_loss, poison, stream_of
+from visionlab.protection.victims import (
+    SmallResNet,
+    attack_success,
+    classification_loss,
+    poison,
+    stream_of,
+    train_victim,
+)  # fmt: skip
 from visionlab.train.loop import Momentum, Recipe
 from visionlab.weights import Card
 
@@ -41,7 +49,17 @@ CLOSENESS = (feature_distance, psnr, ssim)
 STRUCTURE = (adaptive_threshold, edges, ink_pattern, sobel_magnitude)
 HIDDEN = (Hider, Reader, PoisonInk, Interference, Weights, ink_loss, train_ink, HIDERS, images_of, networks_of, stealth)
 TRIGGERS = (BadNets, Blend, Ink, Sinusoid, Warp, trigger_of, logo, LOGO)
-MEASURED = (poison, stream_of, SmallResNet, classification_loss, victim_loss, attack_success, robustness, STANDARD)
+MEASURED = (
+    poison,
+    stream_of,
+    SmallResNet,
+    classification_loss,
+    train_victim,
+    victim_of,
+    attack_success,
+    robustness,
+    STANDARD,
+)
 HIDING_RECIPE = Recipe(steps=900, batch=48, learning_rate=3e-3, warmup=180, weight_decay=0.0)
 VICTIM_RECIPE = Momentum(steps=900, batch=64, learning_rate=0.1, warmup=180, clip_norm=None)
 LARGE_HIDING = Recipe(steps=6000, batch=256, learning_rate=3e-3, warmup=600, weight_decay=0.0)

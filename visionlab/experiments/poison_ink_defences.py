@@ -13,7 +13,7 @@ from torch import Tensor
 from visionlab.experiments.audit import standing_out
 from visionlab.experiments.claim import Claim, Kept
 from visionlab.experiments.experiment import Job, Outcome
-from visionlab.experiments.poison_ink_victims import SIZE, images_of, measure_victim, trigger_of
+from visionlab.experiments.poison_ink_victims import images_of, victim_of
 from visionlab.predictor import Predictor
 from visionlab.protection.defences import fine_pruning, fine_tuning, neural_cleanse
 from visionlab.protection.defences.case import Case, clean_means, features_of
@@ -23,21 +23,12 @@ from visionlab.protection.defences.grad_cam import concentration, heat_maps
 from visionlab.protection.defences.spectral import examine as spectral
 from visionlab.protection.defences.spectral import outlier_scores
 from visionlab.protection.defences.strip import entropies
-from visionlab.protection.triggers import Trigger, clean
-from visionlab.protection.victims import attack_success, poison
+from visionlab.protection.triggers import Trigger
+from visionlab.protection.victims import attack_success, predictions
 
 __all__ = ["CODE", "claims", "measure_defences"]
 
 FLAG = 2.0  # deviations of the logarithm below which Neural Cleanse calls a mask suspiciously small
-
-
-def training_set(job: Job, trigger: Trigger, target: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the images and labels that the victim was trained on, and which of them are poisoned."""
-    images, labels, classes = images_of(job, "train")
-    if job.variant == "clean":
-        return images, labels, torch.zeros(len(images), dtype=torch.bool)
-    found = poison(images, labels, trigger, target=target, ratio=job.preset.ratio, classes=len(classes), seed=job.seed)
-    return found.images, found.labels, found.poisoned
 
 
 def auc(clean_scores: Tensor, poisoned_scores: Tensor) -> float:
@@ -72,9 +63,9 @@ def detectors(case: Case, poisoned: Tensor, target: int) -> dict[str, float]:
     return metrics
 
 
-def cleansed(case: Case, target: int) -> dict[str, float]:
+def cleansed(case: Case, target: int, steps: int) -> dict[str, float]:
     """Measure Neural Cleanse: how far the target's mask lies below the median, and what is flagged."""
-    index = neural_cleanse.examine(case).suspects
+    index = neural_cleanse.examine(case, steps=steps).suspects
     flagged = index > FLAG
     return {
         "Neural Cleanse: index of the target": index[target].item(),
@@ -102,32 +93,36 @@ def cured(case: Case, trigger: Trigger, images: Tensor, labels: Tensor, target: 
 
 def measure_defences(job: Job) -> Outcome:
     """Train a victim and try every defence on it."""
-    outcome = measure_victim(job)
-    assert outcome.network is not None
-    images, labels, classes = images_of(job, "test")
-    target = classes.index(job.preset.target)
-    trigger = clean if job.variant == "clean" else trigger_of(job, images_of(job, "train")[0])
-    training_images, training_labels, poisoned = training_set(job, trigger, target)
-    predictor = Predictor(outcome.network.eval(), classes, SIZE, job.preset.mean, job.preset.std)
+    victim = victim_of(job)
+    images, labels, _ = images_of(job, "test")
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(job.seed))
     ours, rest = order[: len(order) // 2], order[len(order) // 2 :]
-    case = Case(predictor, images[ours], labels[ours], training_images, training_labels, seed=job.seed)
-    metrics = {name: outcome.metrics[name] for name in ("accuracy (%)", "success, none (%)")}
-    metrics |= detectors(case, poisoned, target) | cleansed(case, target)
-    others = rest[labels[rest] != target]
-    triggered = trigger(images[others])
-    if job.variant != "clean":
+    found = victim.trained_on
+    case = Case(victim.predictor, images[ours], labels[ours], found.images, found.labels, seed=job.seed)
+    right = predictions(victim.predictor.probabilities, images) == labels
+    metrics = {
+        "accuracy (%)": 100 * right.double().mean().item(),
+        "success, none (%)": attack_success(
+            victim.predictor.probabilities, victim.trigger, images, labels, target=victim.target
+        ),
+    }
+    metrics |= detectors(case, found.poisoned, victim.target)
+    metrics |= cleansed(case, victim.target, job.preset.reverse_steps)
+    others = rest[labels[rest] != victim.target]
+    triggered = victim.trigger(images[others])
+    if found.poisoned.any():
         scores = (
-            -entropies(predictor.probabilities, x, case.images, seed=job.seed) for x in (images[others], triggered)
+            -entropies(victim.predictor.probabilities, x, case.images, seed=job.seed)
+            for x in (images[others], triggered)
         )
         metrics["STRIP: AUC (%)"] = auc(*scores)
-    metrics["Grad-CAM: concentration (%)"] = 100 * concentration(heat_maps(predictor, triggered))
-    metrics |= cured(case, trigger, images[rest], labels[rest], target)
-    return Outcome(metrics, outcome.history, network=outcome.network)
+    metrics["Grad-CAM: concentration (%)"] = 100 * concentration(heat_maps(victim.predictor, triggered))
+    metrics |= cured(case, victim.trigger, images[rest], labels[rest], victim.target)
+    return Outcome(metrics, victim.run.history, network=victim.run.model)
 
 
 CODE = (
-    measure_victim, training_set, auc, detectors, cleansed, cured, standing_out, clean_means, features_of, cluster,
+    victim_of, auc, detectors, cleansed, cured, standing_out, clean_means, features_of, cluster,
     two_groups, spectral, outlier_scores, entropies, heat_maps, concentration, neural_cleanse.reverse,
     neural_cleanse.anomaly_index, neural_cleanse.examine, fine_pruning.examine, fine_tuning.examine, fine_tuning.tuned,
 )  # fmt: skip

@@ -6,33 +6,35 @@ hider and reader of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
+import timm
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import TensorDataset
 
 from visionlab import weights
 from visionlab.data import world
 from visionlab.data.images import load, photograph
-from visionlab.data.transforms import normalise
 from visionlab.experiments.experiment import Job, Outcome
 from visionlab.measure.image_quality import feature_distance, psnr, ssim
 from visionlab.predictor import Predictor
 from visionlab.protection.defences.case import features_of
-from visionlab.protection.poison_ink import NONE, Interference, PoisonInk, Weights, colour_found, train_ink
+from visionlab.protection.interference import NONE, Interference
+from visionlab.protection.poison_ink import PoisonInk, Weights, colour_found, train_ink
 from visionlab.protection.robustness import GEOMETRY, STANDARD, changed, robustness
 from visionlab.protection.structure import FixedPattern, edges
 from visionlab.protection.triggers import BadNets, Blend, Ink, Sinusoid, Trigger, Warp, clean
-from visionlab.protection.victims import SmallResNet, classification_loss, poison, stream_of
-from visionlab.train.loop import Recipe, fit, start
+from visionlab.protection.victims import Poisoned, SmallResNet, poison, stream_of, train_victim
+from visionlab.train.loop import Fit, Recipe, start
 from visionlab.train.randomness import seeded
-from visionlab.train.stream import Batch, Shuffled, Stream
 
-__all__ = ["ATTACKS", "HIDERS", "INK", "Hiding", "Victims", "measure_hiding", "measure_victim"]
+__all__ = [
+    "ATTACKS", "HIDERS", "INK", "Hiding", "Victim", "Victims", "measure_hiding", "measure_victim", "victim_of",
+]  # fmt: skip
 
 SIZE = 32
 INK = (80, 160, 80)
@@ -41,9 +43,20 @@ HIDERS = {
     "no interference": NONE,
     "interference and JPEG": Interference(jpeg=0.5),
 }
-ATTACKS = (
-    "clean", "BadNets", "Blend", "SIG", "WaNet", "watermark", "Poison Ink", "Poison Ink, no interference",
-)  # fmt: skip
+STAMPS = {"watermark": NONE, "watermark and interference": Interference()}
+"""A logo at a fixed place instead of edges, hidden by the same networks."""
+HIDDEN_BY = {
+    "Poison Ink": "interference",
+    "Poison Ink, no interference": "no interference",
+    "Poison Ink, JPEG": "interference and JPEG",
+} | {name: name for name in STAMPS}
+"""The attacks that hide by networks, and how those are trained."""
+ATTACKS = ("clean", "BadNets", "Blend", "SIG", "WaNet", *STAMPS, *list(HIDDEN_BY)[:3])
+NETWORKS: dict[str, Callable[[int], nn.Module]] = {
+    "ResNet-8": SmallResNet,
+    "ResNet-10t": lambda classes: timm.create_model("resnet10t", num_classes=classes),
+    "MobileNetV3": lambda classes: timm.create_model("mobilenetv3_small_050", num_classes=classes),
+}
 MOVES = ("flip", "rotation", "crop and resize", "shrink and pad", "shift")
 LOGO = (
     "11110000", "10010110", "10010110", "11110000",
@@ -58,7 +71,7 @@ class Hiding:
     Args:
         recipe: of the networks.
         weights: of their loss.
-        ink: the one ink, or none: each image its own.
+        inks: each image draws one in training.
         gain: how strongly ink is put on once they are trained.
         gain_without: the same for networks trained without interference, which hide more faintly: about as visible.
         shapes: classes of the world, where it is the data.
@@ -68,7 +81,7 @@ class Hiding:
 
     recipe: Recipe
     weights: Weights = field(default_factory=Weights)
-    ink: tuple[int, int, int] | None = INK
+    inks: tuple[tuple[int, int, int], ...] = (INK,)
     gain: float = 1.25
     gain_without: float = 2.7
     shapes: tuple[str, ...] = ("sphere", "cube", "cone", "ring", "table", "mushroom")
@@ -82,6 +95,9 @@ class Victims(Hiding):
 
     Args:
         victim: recipe of the classifier.
+        network: of `NETWORKS`.
+        attack: of `ATTACKS`; by default it is the variant.
+        settings: what other variants change in this preset, by name.
         ratio: share of the training images that is poisoned.
         target: name of the class that the trigger opens.
         replayed: share of each batch that is triggered images, in the published code's schedule; 0 mixes them in once.
@@ -89,9 +105,13 @@ class Victims(Hiding):
         std: of each channel, divided by.
         shipped: name of the weights of hider and reader; by default they are trained first.
         variants: that run by default; none for all.
+        reverse_steps: of the search of Neural Cleanse for a patch.
     """
 
     victim: Recipe
+    network: str = "ResNet-8"
+    attack: str = ""
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     ratio: float = 0.1
     target: str = "SeaLake"
     replayed: float = 0.0
@@ -99,6 +119,7 @@ class Victims(Hiding):
     std: tuple[float, ...] = (0.25, 0.25, 0.25)
     shipped: str | None = None
     variants: tuple[str, ...] = ()
+    reverse_steps: int = 200
 
 
 def images_of(job: Job, split: str) -> tuple[Tensor, Tensor, tuple[str, ...]]:
@@ -126,20 +147,28 @@ def logo() -> Tensor:
 
 
 def networks_of(job: Job, kind: str, images: Tensor) -> tuple[PoisonInk, list[dict[str, float]]]:
-    """Train hider and reader on images; ``kind`` is one of `HIDERS`, or "watermark": a fixed logo, no interference."""
+    """Train hider and reader on images; ``kind`` is one of `HIDERS` or `STAMPS`.
+
+    All variants of a run that hide by the same networks share one checkpoint of them.
+    """
     preset: Hiding = job.preset
     with seeded(job.seed):
-        networks = PoisonInk(structure=FixedPattern(logo()) if kind == "watermark" else edges)
-    checkpoint = job.checkpoint and job.checkpoint.with_name(f"{job.checkpoint.stem}-hiding.pt")
+        networks = PoisonInk(structure=FixedPattern(logo()) if kind in STAMPS else edges)
+    checkpoint = job.checkpoint
+    if checkpoint:
+        run_of = checkpoint.name.partition("-")[0]
+        checkpoint = checkpoint.with_name(f"{run_of}-{job.data}-hiding-{kind}-{job.seed}.pt")
     run = train_ink(
-        networks, images, preset.recipe, (HIDERS.get(kind, NONE),), weights=preset.weights, ink=preset.ink,
+        networks, images, preset.recipe, ((HIDERS | STAMPS)[kind],), weights=preset.weights, inks=preset.inks,
         seed=job.seed, fabric=start(preset.recipe.precision, job.device), hook=job.hook, checkpoint=checkpoint,
     )  # fmt: skip
     return networks.cpu().eval(), run.history
 
 
 def trigger_of(job: Job, images: Tensor) -> Trigger:
-    """Return the trigger of an attack; Poison Ink and the watermark first train their networks on the images."""
+    """Return the trigger of an attack; what hides by networks first trains them on the images."""
+    preset: Victims = job.preset
+    attack = preset.attack or job.variant
     simple: dict[str, Callable[[], Trigger]] = {
         "clean": lambda: clean,
         "BadNets": BadNets,
@@ -147,13 +176,13 @@ def trigger_of(job: Job, images: Tensor) -> Trigger:
         "SIG": Sinusoid,
         "WaNet": Warp,
     }
-    if job.variant in simple:
-        return simple[job.variant]()
-    if job.preset.shipped and job.variant == "Poison Ink":
-        return Ink(weights.load(job.preset.shipped).model, INK, job.preset.gain)  # type: ignore[arg-type]
-    kinds = {"Poison Ink": "interference", "Poison Ink, no interference": "no interference", "watermark": "watermark"}
-    networks, _ = networks_of(job, kinds[job.variant], images)
-    return Ink(networks, INK, job.preset.gain if job.variant == "Poison Ink" else job.preset.gain_without)
+    if attack in simple:
+        return simple[attack]()
+    if preset.shipped and attack == "Poison Ink":
+        return Ink(weights.load(preset.shipped).model, INK, preset.gain)  # type: ignore[arg-type]
+    networks, _ = networks_of(job, HIDDEN_BY[attack], images)
+    moved = attack in ("Poison Ink", "Poison Ink, JPEG", "watermark and interference")
+    return Ink(networks, INK, preset.gain if moved else preset.gain_without)
 
 
 def stealth(job: Job, images: Tensor, trigger: Trigger) -> dict[str, float]:
@@ -198,35 +227,53 @@ def measure_hiding(job: Job) -> Outcome:
     return Outcome(metrics, history, network=networks)
 
 
-def measure_victim(job: Job) -> Outcome:
-    """Poison the training set, train a classifier on it, and measure accuracy and attack success on held-out images."""
+@dataclass(frozen=True)
+class Victim:
+    """A trained classifier, what it was poisoned with, and how its training went."""
+
+    predictor: Predictor
+    trigger: Trigger
+    target: int
+    trained_on: Poisoned
+    run: Fit
+
+
+def settled(job: Job) -> Job:
+    """Return the job with what its variant changes in the preset."""
+    return replace(job, preset=replace(job.preset, **job.preset.settings.get(job.variant, {})))
+
+
+def victim_of(job: Job) -> Victim:
+    """Poison the training set and train a classifier on it; the clean one trains on the images as they are."""
     preset: Victims = job.preset
     images, labels, classes = images_of(job, "train")
     target = classes.index(preset.target)
     trigger = trigger_of(job, images)
-    stream: Stream = Shuffled(TensorDataset(images, labels))
-    if job.variant != "clean":
+    if trigger is clean:
+        nothing = torch.zeros(len(images), dtype=torch.bool)
+        found = Poisoned(images, labels, nothing, images[nothing], labels[nothing])
+    else:
         found = poison(images, labels, trigger, target=target, ratio=preset.ratio, classes=len(classes), seed=job.seed)
-        stream = stream_of(found, replayed=preset.replayed)
+    stream = stream_of(found, replayed=0.0 if trigger is clean else preset.replayed)
     with seeded(job.seed):
-        network = SmallResNet(len(classes))
-    run = fit(
-        network, stream, partial(victim_loss, mean=preset.mean, std=preset.std), preset.victim, seed=job.seed,
+        network = NETWORKS[preset.network](len(classes))
+    run = train_victim(
+        network, stream, preset.victim, mean=preset.mean, std=preset.std, seed=job.seed,
         fabric=start(preset.victim.precision, job.device), hook=job.hook, checkpoint=job.checkpoint,
     )  # fmt: skip
-    classify = Predictor(run.model.cpu().eval(), classes, SIZE, preset.mean, preset.std).probabilities
+    predictor = Predictor(run.model.cpu().eval(), classes, SIZE, preset.mean, preset.std)
+    return Victim(predictor, trigger, target, found, run)
+
+
+def measure_victim(job: Job) -> Outcome:
+    """Train a victim, and measure accuracy and attack success on held-out images."""
+    job = settled(job)
+    victim = victim_of(job)
     images, labels, _ = images_of(job, "test")
-    shaken = robustness(classify, {"success": trigger, "false triggers": clean}, images, labels, target=target)
-    metrics = {"accuracy (%)": shaken["none"]["accuracy"]} | stealth(job, images, trigger)
+    triggers = {"success": victim.trigger, "false triggers": clean}
+    shaken = robustness(victim.predictor.probabilities, triggers, images, labels, target=victim.target)
+    metrics = {"accuracy (%)": shaken["none"]["accuracy"]} | stealth(job, images, victim.trigger)
     for name, values in shaken.items():
         metrics |= {f"{kind}, {name} (%)": value for kind, value in values.items()}
     metrics["least success after flip, turn or crop (%)"] = min(shaken[name]["success"] for name in GEOMETRY)
-    return Outcome(metrics, run.history, network=run.model)
-
-
-def victim_loss(
-    model: nn.Module, batch: Batch, *, mean: tuple[float, ...], std: tuple[float, ...]
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """The classification loss of images in [0, 1]."""
-    images, labels = batch
-    return classification_loss(model, (normalise(images, mean, std), labels))
+    return Outcome(metrics, victim.run.history, network=victim.run.model)

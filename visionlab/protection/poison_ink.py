@@ -9,7 +9,7 @@ paper                                               here
 structure extraction and colouring                  `structure.edges`, `structure.ink_pattern`
 deep injection network (IN)                         `hiding.Hider`; published: `hiding_published.InjectionUNet`
 guidance extractor (GE)                             `hiding.Reader`; published: `hiding_published.GuidanceExtractor`
-interference layer                                  `Interference`
+interference layer                                  `interference.Interference`
 L_inv, L_te, L_cl: invisible, there, only there     `ink_loss`
 adversarial stage                                   `adversarial_loss`, `hiding_published.PatchDiscriminator`
 incremental training                                `train_ink`, one `Interference` a stage
@@ -39,54 +39,14 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
-from visionlab.data.graded import jpeg, to_8_bits, warp
+from visionlab.data.graded import to_8_bits, warp
 from visionlab.protection.hiding import Hider, Reader
-from visionlab.protection.structure import edges, ink_pattern, random_inks
+from visionlab.protection.interference import Interference, through_jpeg
+from visionlab.protection.structure import FixedPattern, edges, ink_pattern, random_inks
 from visionlab.train.loop import Fit, Hook, Recipe, fit
 from visionlab.train.stream import Batch, Paced, Shuffled
 
-__all__ = ["NONE", "Interference", "PoisonInk", "Weights", "adversarial_loss", "colour_found", "ink_loss", "train_ink"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Interference:
-    """What happens between hiding and reading in training, drawn anew for each image.
-
-    Args:
-        rotation: degrees at most.
-        scale: least and largest; where the image shrinks, black comes in.
-        shift: share of the side at most.
-        flip: probability of a mirror image.
-        jpeg: share of a batch that is written as JPEG; its gradient passes as if it had not been.
-        quality: of those, least and largest.
-    """
-
-    rotation: float = 15.0
-    scale: tuple[float, float] = (0.75, 1.15)
-    shift: float = 0.1
-    flip: float = 0.5
-    jpeg: float = 0.0
-    quality: tuple[int, int] = (50, 95)
-
-    def draw(self, n: int, side: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-        """Return angle (N,), scale (N,), shift (N, 2) in pixels, mirrored (N,) and JPEG quality (N,), 0 for none."""
-
-        def uniform(low: float, high: float, *shape: int) -> Tensor:
-            return low + (high - low) * torch.rand(n, *shape, generator=generator, device=generator.device)
-
-        lowest, highest = self.quality
-        quality = torch.randint(lowest, highest + 1, (n,), generator=generator, device=generator.device)
-        return (
-            uniform(-self.rotation, self.rotation),
-            uniform(*self.scale),
-            uniform(-self.shift * side, self.shift * side, 2),
-            uniform(0.0, 1.0) < self.flip,
-            torch.where(uniform(0.0, 1.0) < self.jpeg, quality, torch.zeros_like(quality)),
-        )
-
-
-NONE = Interference(rotation=0.0, scale=(1.0, 1.0), shift=0.0, flip=0.0)
-"""No interference at all: the ablation."""
+__all__ = ["PoisonInk", "Weights", "adversarial_loss", "colour_found", "ink_loss", "train_ink"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +61,8 @@ class Weights:
         background: and beside them.
         clean: error of the drawing of a clean image, which must be white. It has to outweigh ``edge``: edges can be
             drawn without any ink, which looks like success until one asks the reader about a clean image.
+        colour: error of the mean colour of the drawing over the edges; that of a clean image counts twice. It helps
+            where the networks serve several inks.
         adversarial: of `adversarial_loss`.
     """
 
@@ -110,6 +72,7 @@ class Weights:
     edge: float = 4.0
     background: float = 1.0
     clean: float = 8.0
+    colour: float = 0.0
     adversarial: float = 0.0
 
     def visible(self, progress: Tensor) -> Tensor:
@@ -186,18 +149,23 @@ class PoisonInk(nn.Module):
         """Hide, interfere, read; return images, drawings, and what they should be.
 
         The mask of what should be drawn is that of the *transformed* clean image, so the reader learns which edges an
-        image has and whether they are inked, not where ink was put. The black around a turned image is no structure.
+        image has and whether they are inked, not where ink was put; a fixed pattern is drawn where it has gone to. The
+        black around a turned image is no structure.
         """
         poisoned = self.hide(images, ink)
 
-        def interfere(x: Tensor) -> Tensor:
-            turned = warp(x, angle=angle, scale=scale, shift=shift, mirrored=mirrored)
-            return _through_jpeg(turned, quality)
+        move = partial(warp, angle=angle, scale=scale, shift=shift, mirrored=mirrored)
 
-        inside = warp(torch.ones_like(images[:, :1]), angle=angle, scale=scale, shift=shift, mirrored=mirrored)
+        def interfere(x: Tensor) -> Tensor:
+            return through_jpeg(move(x), quality)
+
+        inside = move(torch.ones_like(images[:, :1]))
         outside = F.max_pool2d((inside < 0.99).to(images.dtype), 3, stride=1, padding=1)
         clean = interfere(images)
-        mask = self.structure(clean, outside=outside)
+        if isinstance(self.structure, FixedPattern):
+            mask = (move(self.structure(images)) > 0.5).to(images.dtype) * (1 - outside)
+        else:
+            mask = self.structure(clean, outside=outside)
         return {
             "images": images, "poisoned": poisoned, "outside": outside, "mask": mask,
             "pattern": ink_pattern(mask, ink.to(images)),
@@ -221,6 +189,8 @@ def ink_loss(parts: dict[str, Tensor], weights: Weights, progress: Tensor) -> tu
     clean = _mean_over((parts["clean drawing"] - 1).square().mean(1, keepdim=True), inside)
     loss = weights.visible(progress) * error
     loss = loss + weights.edge * edge + weights.background * background + weights.clean * clean
+    if weights.colour:
+        loss = loss + weights.colour * _colour_error(parts)
     psnr = -10 * error.detach().clamp(min=1e-10).log10()
     return loss, {"PSNR (dB)": psnr, "edge error": edge, "clean error": clean}
 
@@ -243,7 +213,7 @@ def train_ink(
     stages: Sequence[Interference] = (Interference(),),
     *,
     weights: Weights | None = None,
-    ink: tuple[int, int, int] | None = None,
+    inks: Sequence[tuple[int, int, int]] | None = None,
     seed: int,
     fabric: Fabric | None = None,
     hook: Hook | None = None,
@@ -257,8 +227,8 @@ def train_ink(
         recipe: of each stage.
         stages: published: none, then with rotation, crop, flip in turn, all earlier ones kept; ours: all at once.
         weights: of the loss.
-        ink: the one ink (0 to 255); by default each image draws its own (`structure.random_inks`), so that the
-            networks serve every ink.
+        inks: (0 to 255), of which each image draws one; by default the 125 of `structure.random_inks`. The networks
+            serve the inks that they were trained with.
         seed: of data and interference; weights are the caller's.
         fabric: of `visionlab.train.loop.start`.
         hook: of the loop.
@@ -274,7 +244,7 @@ def train_ink(
             partial(_loss, weights=weights or Weights()),
             recipe,
             seed=seed + 1000 * stage, fabric=fabric, hook=hook,
-            augment=partial(_interfered, interference=interference, ink=ink, side=side),
+            augment=partial(_interfered, interference=interference, inks=inks, side=side),
             checkpoint=None if checkpoint is None else _numbered(Path(checkpoint), stage),
         )  # fmt: skip
         for row in run.history:
@@ -317,23 +287,16 @@ def _loss(model: nn.Module, batch: Batch, *, weights: Weights) -> tuple[Tensor, 
 
 
 def _interfered(
-    batch: Batch, generator: torch.Generator, *, interference: Interference, ink: tuple[int, ...] | None, side: int
+    batch: Batch,
+    generator: torch.Generator,
+    *,
+    interference: Interference,
+    inks: Sequence[tuple[int, int, int]] | None,
+    side: int,
 ) -> Batch:
     images, progress = batch
-    if ink is None:
-        inks = random_inks(len(images), generator=generator)
-    else:
-        inks = images.new_tensor(ink).div(255).expand(len(images), 3)
-    return (images, progress, inks, *interference.draw(len(images), side, generator))
-
-
-def _through_jpeg(images: Tensor, quality: Tensor) -> Tensor:
-    chosen = quality > 0
-    if not chosen.any():
-        return images
-    kept = images.detach().clone()
-    kept[chosen] = jpeg(images[chosen], quality[chosen].tolist())
-    return images + (kept - images).detach()
+    drawn = random_inks(len(images), inks, generator=generator)
+    return (images, progress, drawn, *interference.draw(len(images), side, generator))
 
 
 def _mean_over(values: Tensor, mask: Tensor) -> Tensor:
@@ -343,3 +306,16 @@ def _mean_over(values: Tensor, mask: Tensor) -> Tensor:
 
 def _numbered(path: Path, stage: int) -> Path:
     return path if stage == 0 else path.with_name(f"{path.stem}-stage{stage}{path.suffix}")
+
+
+def _colour_error(parts: dict[str, Tensor]) -> Tensor:
+    """Squared error of the mean colour over the edges, of images with 20 pixels of edge or more."""
+    area = parts["mask"].flatten(2).sum(2)
+    usable = (area >= 20).to(area.dtype)
+
+    def error(drawing: Tensor, wanted: Tensor) -> Tensor:
+        means = [(part * parts["mask"]).flatten(2).sum(2) / area.clamp(min=1) for part in (drawing, wanted)]
+        return ((means[0] - means[1]).square() * usable).sum() / (3 * usable.sum()).clamp(min=1)
+
+    clean = parts["clean drawing"]
+    return error(parts["drawing"], parts["pattern"]) + 2 * error(clean, torch.ones_like(clean))

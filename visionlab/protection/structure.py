@@ -6,6 +6,7 @@ Edges move with the image, so what is written on them does, too: `ink_pattern(ed
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -112,7 +113,15 @@ def ink_pattern(mask: Float[Tensor, "b 1 h w"], ink: Float[Tensor, "b 3"]) -> Fl
     return mask * ink[:, :, None, None] + (1 - mask)
 
 
-def random_inks(n: int, *, generator: torch.Generator) -> Float[Tensor, "n 3"]:
-    """Inks (N, 3) in [0, 1], each channel one of `INK_LEVELS`."""
-    levels = torch.tensor(INK_LEVELS, device=generator.device) / 255
-    return levels[torch.randint(len(levels), (n, 3), generator=generator, device=generator.device)]
+def random_inks(
+    n: int, inks: Sequence[tuple[int, int, int]] | None = None, *, generator: torch.Generator
+) -> Float[Tensor, "n 3"]:
+    """Inks (N, 3) in [0, 1], drawn from a list (0 to 255), or with each channel one of `INK_LEVELS`."""
+    device = generator.device
+    if inks is None:
+        levels = torch.tensor(INK_LEVELS, device=device) / 255
+        return levels[torch.randint(len(levels), (n, 3), generator=generator, device=device)]
+    palette = torch.tensor(inks, device=device) / 255
+    if len(palette) == 1:
+        return palette.expand(n, 3)
+    return palette[torch.randint(len(palette), (n,), generator=generator, device=device)]

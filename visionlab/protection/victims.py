@@ -8,21 +8,25 @@ same schedule only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
+from visionlab.data.transforms import normalise
 from visionlab.protection.triggers import Trigger
+from visionlab.train.loop import Fit, Hook, Recipe, fit
 from visionlab.train.stream import Batch, Shuffled, Stream
 
 __all__ = [
     "Poisoned", "Replayed", "SmallResNet", "attack_success", "classification_loss", "poison", "predictions",
-    "stream_of",
+    "stream_of", "train_victim",
 ]  # fmt: skip
 
 Change = Callable[[Tensor], Tensor]
@@ -177,6 +181,39 @@ def classification_loss(model: nn.Module, batch: Batch) -> tuple[Tensor, dict[st
     images, labels = batch
     logits = model(images)
     return F.cross_entropy(logits, labels), {"accuracy": 100 * (logits.argmax(1) == labels).to(logits.dtype).mean()}
+
+
+def train_victim(
+    network: nn.Module,
+    stream: Stream,
+    recipe: Recipe,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    seed: int,
+    fabric: Fabric | None = None,
+    hook: Hook | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+) -> Fit:
+    """Train any classifier on images in [0, 1], poisoned or not.
+
+    Args:
+        network: normalised images to logits, for instance ``timm.create_model(...)``.
+        stream: of images and labels, as `stream_of` gives.
+        recipe: steps, batch, rates.
+        mean: of each channel, subtracted first.
+        std: of each channel, divided by.
+        seed: of the batches; weights are the caller's.
+        fabric: of `visionlab.train.loop.start`.
+        hook: of the loop.
+        checkpoint: file to resume from.
+    """
+
+    def loss(model: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        images, labels = batch
+        return classification_loss(model, (normalise(images, mean, std), labels))
+
+    return fit(network, stream, loss, recipe, seed=seed, fabric=fabric, hook=hook, checkpoint=checkpoint)
 
 
 # --- What is measured -------------------------------------------------------------------------------------------------
