@@ -54,7 +54,7 @@ def audit(
             raise FileNotFoundError(f"checkpoint: there is no file {path}")
         digest.update(path.read_bytes())
     networks = [audits.network_of(model, path, classes) for path in (checkpoint, *reference)]
-    case, _ = audits.case_for(networks[0], data, train, level, seed)
+    case = audits.case_for(networks[0], data, train, level, seed)
     digest.update(repr((model, data, train, level, seed)).encode())
     with tqdm(desc="checks", unit="check") as bar:
 

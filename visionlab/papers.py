@@ -88,7 +88,10 @@ PAPERS = (
         front="visionlab.protection.poison_ink",
         lab="09_poison_ink",
         app="poison_ink_demo",
-        experiments=("poison_ink/hiding", "poison_ink/victims", "poison_ink/world", "poison_ink/defences"),
+        experiments=tuple(
+            f"poison_ink/{name}"
+            for name in ("hiding", "victims", "world", "schedules", "budget", "networks", "defences")
+        ),
     ),
 )
 

@@ -33,7 +33,7 @@ def ink() -> Path:
 
 def test_a_stopped_audit_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     predictor = audit.network_of("victim_eurosat_ink", ink(), ())
-    case, _ = audit.case_for(predictor, "eurosat_mini", "eurosat_mini", "quick")
+    case = audit.case_for(predictor, "eurosat_mini", "eurosat_mini", "quick")
     assert len(case.images) == 200
     calls: list[str] = []
     genuine = audit.check

@@ -99,7 +99,7 @@ def two_steps(settings: Any) -> Any:
         key: dataclasses.replace(recipe, steps=2, warmup=min(recipe.warmup, 1), batch=4, accumulate=1)
         for key, recipe in recipes.items()
     }
-    few = {name: 64 for name in ("test", "n") if hasattr(settings, name)}
+    few = {name: count for name, count in {"test": 64, "n": 64, "reverse_steps": 2}.items() if hasattr(settings, name)}
     return dataclasses.replace(settings, **short, **few)
 
 

@@ -75,9 +75,7 @@ def network_of(model: str, checkpoint: Path, classes: Sequence[str]) -> Predicto
     return Predictor(network.eval(), card.classes, card.size, card.mean, card.std)
 
 
-def case_for(
-    predictor: Predictor, data: str | Path, train: str | Path | None, level: Level, seed: int = 0
-) -> tuple[Case, ImageSet]:
+def case_for(predictor: Predictor, data: str | Path, train: str | Path | None, level: Level, seed: int = 0) -> Case:
     """Load clean images, and the training set where there is one, as a case.
 
     Raises:
@@ -96,9 +94,9 @@ def case_for(
     if len(images) < 20:
         raise ValueError(f"data: expected 20 clean images or more, {data} has {len(images)}")
     if train is None:
-        return Case(predictor, images, labels, seed=seed), held_out
+        return Case(predictor, images, labels, seed=seed)
     trained_on = load(train, "train", size=predictor.size)
-    return Case(predictor, images, labels, *_some(trained_on, 10 * limit, seed), seed=seed), held_out
+    return Case(predictor, images, labels, *_some(trained_on, 10 * limit, seed), seed=seed)
 
 
 def examine(

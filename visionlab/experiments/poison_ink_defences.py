@@ -18,7 +18,7 @@ from visionlab.predictor import Predictor
 from visionlab.protection.defences import fine_pruning, fine_tuning, neural_cleanse
 from visionlab.protection.defences.case import Case, clean_means, features_of
 from visionlab.protection.defences.clustering import examine as cluster
-from visionlab.protection.defences.clustering import two_groups
+from visionlab.protection.defences.clustering import two_groups, whitening
 from visionlab.protection.defences.grad_cam import concentration, heat_maps
 from visionlab.protection.defences.spectral import examine as spectral
 from visionlab.protection.defences.spectral import outlier_scores
@@ -44,13 +44,17 @@ def detectors(case: Case, poisoned: Tensor, target: int) -> dict[str, float]:
     called = case.training_labels == target
     by_spectrum, by_group = spectral(case), cluster(case)
     assert by_spectrum.by_class is not None
+    assert by_group.by_class is not None
     classes = case.predictor.classes
     metrics = {
         "spectral: spread of the target (%)": 100 * by_spectrum.by_class[target].item(),
-        "spectral: false alarms (classes)": float(
-            sum(name != classes[target] or not poisoned.any() for name, _ in standing_out(by_spectrum, classes))
-        ),
+        "clustering: distance of the target": by_group.by_class[target].item(),
     }
+    for name, finding in (("spectral", by_spectrum), ("clustering", by_group)):
+        named = [each for each, _ in standing_out(finding, classes)]
+        false = [each for each in named if each != classes[target] or not poisoned.any()]
+        metrics[f"{name}: target named (%)"] = 100.0 * (classes[target] in named)
+        metrics[f"{name}: false alarms (classes)"] = float(len(false))
     if poisoned.any():
         bad = poisoned[called]
         own = outlier_scores(features_of(case.predictor, case.training_images[called]))
@@ -123,7 +127,7 @@ def measure_defences(job: Job) -> Outcome:
 
 CODE = (
     victim_of, auc, detectors, cleansed, cured, standing_out, clean_means, features_of, cluster,
-    two_groups, spectral, outlier_scores, entropies, heat_maps, concentration, neural_cleanse.reverse,
+    two_groups, whitening, spectral, outlier_scores, entropies, heat_maps, concentration, neural_cleanse.reverse,
     neural_cleanse.anomaly_index, neural_cleanse.examine, fine_pruning.examine, fine_tuning.examine, fine_tuning.tuned,
 )  # fmt: skip
 
@@ -173,6 +177,18 @@ def claims() -> tuple[Claim, ...]:
             method="Poison Ink",
             rival="clean",
             margin=30.0,
+            higher_is_better=False,
+        ),
+        Kept(
+            name="clustering",
+            statement="To clustering the inked class lies at most one unit of scatter farther off than when clean",
+            source=resists,
+            metric="clustering: distance of the target",
+            remark="It is a few clean images again: they say where honest images of the class lie and how they scatter."
+            " As published, without them, the check looks for two groups, and honest classes may have two as well.",
+            method="Poison Ink",
+            rival="clean",
+            margin=1.0,
             higher_is_better=False,
         ),
         Kept(

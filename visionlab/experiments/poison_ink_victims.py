@@ -23,13 +23,22 @@ from visionlab.experiments.experiment import Job, Outcome
 from visionlab.measure.image_quality import feature_distance, psnr, ssim
 from visionlab.predictor import Predictor
 from visionlab.protection.defences.case import features_of
+from visionlab.protection.hiding import Hider, Reader
 from visionlab.protection.interference import NONE, Interference
-from visionlab.protection.poison_ink import PoisonInk, Weights, colour_found, train_ink
+from visionlab.protection.poison_ink import PoisonInk, Weights, colour_found, ink_loss, train_ink
 from visionlab.protection.robustness import GEOMETRY, STANDARD, changed, robustness
-from visionlab.protection.structure import FixedPattern, edges
+from visionlab.protection.structure import FixedPattern, adaptive_threshold, edges, ink_pattern, sobel_magnitude
 from visionlab.protection.triggers import BadNets, Blend, Ink, Sinusoid, Trigger, Warp, clean
-from visionlab.protection.victims import Poisoned, SmallResNet, poison, stream_of, train_victim
-from visionlab.train.loop import Fit, Recipe, start
+from visionlab.protection.victims import (
+    Poisoned,
+    SmallResNet,
+    attack_success,
+    classification_loss,
+    poison,
+    stream_of,
+    train_victim,
+)
+from visionlab.train.loop import Fit, Momentum, Recipe, start
 from visionlab.train.randomness import seeded
 
 __all__ = [
@@ -38,6 +47,10 @@ __all__ = [
 
 SIZE = 32
 INK = (80, 160, 80)
+HIDING_RECIPE = Recipe(steps=900, batch=48, learning_rate=3e-3, warmup=180, weight_decay=0.0)
+VICTIM_RECIPE = Momentum(steps=900, batch=64, learning_rate=0.1, warmup=180, clip_norm=None)
+LARGE_HIDING = Recipe(steps=6000, batch=256, learning_rate=3e-3, warmup=600, weight_decay=0.0)
+LARGE_VICTIM = Momentum(steps=6000, batch=128, learning_rate=0.1, warmup=600, clip_norm=None)
 HIDERS = {
     "interference": Interference(),
     "no interference": NONE,
@@ -52,12 +65,8 @@ HIDDEN_BY = {
 } | {name: name for name in STAMPS}
 """The attacks that hide by networks, and how those are trained."""
 ATTACKS = ("clean", "BadNets", "Blend", "SIG", "WaNet", *STAMPS, *list(HIDDEN_BY)[:3])
-NETWORKS: dict[str, Callable[[int], nn.Module]] = {
-    "ResNet-8": SmallResNet,
-    "ResNet-10t": lambda classes: timm.create_model("resnet10t", num_classes=classes),
-    "MobileNetV3": lambda classes: timm.create_model("mobilenetv3_small_050", num_classes=classes),
-}
 MOVES = ("flip", "rotation", "crop and resize", "shrink and pad", "shift")
+AFTER = "least success after flip, turn or crop (%)"
 LOGO = (
     "11110000", "10010110", "10010110", "11110000",
     "00001111", "01101001", "01101001", "00001111",
@@ -95,7 +104,7 @@ class Victims(Hiding):
 
     Args:
         victim: recipe of the classifier.
-        network: of `NETWORKS`.
+        network: "ResNet-8" (`SmallResNet`), or a name in timm.
         attack: of `ATTACKS`; by default it is the variant.
         settings: what other variants change in this preset, by name.
         ratio: share of the training images that is poisoned.
@@ -243,6 +252,11 @@ def settled(job: Job) -> Job:
     return replace(job, preset=replace(job.preset, **job.preset.settings.get(job.variant, {})))
 
 
+def network_named(name: str, classes: int) -> nn.Module:
+    """Return a classifier with fresh weights: "ResNet-8", or one of timm's."""
+    return SmallResNet(classes) if name == "ResNet-8" else timm.create_model(name, num_classes=classes)
+
+
 def victim_of(job: Job) -> Victim:
     """Poison the training set and train a classifier on it; the clean one trains on the images as they are."""
     preset: Victims = job.preset
@@ -256,7 +270,7 @@ def victim_of(job: Job) -> Victim:
         found = poison(images, labels, trigger, target=target, ratio=preset.ratio, classes=len(classes), seed=job.seed)
     stream = stream_of(found, replayed=0.0 if trigger is clean else preset.replayed)
     with seeded(job.seed):
-        network = NETWORKS[preset.network](len(classes))
+        network = network_named(preset.network, len(classes))
     run = train_victim(
         network, stream, preset.victim, mean=preset.mean, std=preset.std, seed=job.seed,
         fabric=start(preset.victim.precision, job.device), hook=job.hook, checkpoint=job.checkpoint,
@@ -275,5 +289,17 @@ def measure_victim(job: Job) -> Outcome:
     metrics = {"accuracy (%)": shaken["none"]["accuracy"]} | stealth(job, images, victim.trigger)
     for name, values in shaken.items():
         metrics |= {f"{kind}, {name} (%)": value for kind, value in values.items()}
-    metrics["least success after flip, turn or crop (%)"] = min(shaken[name]["success"] for name in GEOMETRY)
+    metrics[AFTER] = min(shaken[name]["success"] for name in GEOMETRY)
     return Outcome(metrics, victim.run.history, network=victim.run.model)
+
+
+STEALTH_CODE = (stealth, feature_distance, psnr, ssim)
+HIDING_CODE = (
+    adaptive_threshold, edges, ink_pattern, sobel_magnitude, Hider, Reader, PoisonInk, Interference, Weights, ink_loss,
+    train_ink, HIDERS, images_of, networks_of,
+)  # fmt: skip
+VICTIM_CODE = (
+    *HIDING_CODE, FixedPattern, BadNets, Blend, Ink, Sinusoid, Warp, trigger_of, logo, LOGO, STAMPS, HIDDEN_BY, poison,
+    stream_of, SmallResNet, network_named, classification_loss, train_victim, victim_of, attack_success,
+)  # fmt: skip
+"""What decides the numbers of experiments on hiding, and on victims."""

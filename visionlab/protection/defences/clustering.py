@@ -2,7 +2,9 @@
 
 Honest and poisoned images of the target's class reach the same answer for different reasons, so their features differ.
 The published rule, "the smaller group is the poison", fails where the poison is not the smaller one. A defender with a
-few clean images suspects the group that lies farther from them instead, and `examine` does.
+few clean images suspects the group that lies farther from them instead, and `examine` does: a training image is the
+more suspicious the farther it lies towards that group. They also tell how honest images scatter, so that features can
+be measured in units of that (`whitening`); without it k-means splits a class by whatever varies most in it.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from torch import Tensor
 
 from visionlab.protection.defences.case import Case, Finding, clean_means, features_of
 
-__all__ = ["examine", "two_groups"]
+__all__ = ["examine", "two_groups", "whitening"]
 
 
 def two_groups(
@@ -37,25 +39,51 @@ def two_groups(
     return smaller, float(silhouette_score(reduced, groups.numpy()))
 
 
-def examine(case: Case) -> Finding:
-    """Split each class of the training set; the score is the silhouette of the class that falls apart best.
+def whitening(case: Case, means: Float[Tensor, "k c"]) -> Float[Tensor, "c c"]:
+    """The matrix (C, C) that makes the clean images of a class scatter alike in all directions of feature space.
 
-    A training image is suspicious if it is in the group that lies farther from the clean images of its class.
+    What tells a poisoned image is often faint beside what tells one honest image of the class from another.
+
+    Args:
+        case: its clean images are looked at.
+        means: of each class's clean images.
+    """
+    away = features_of(case.predictor, case.images).double() - means[case.labels].double()
+    covariance = away.T @ away / len(away)
+    # Few images leave directions without any scatter, which must not be blown up.
+    ridge = 0.1 * covariance.diagonal().mean().clamp(min=1e-12)
+    root = torch.linalg.cholesky(covariance + ridge * torch.eye(len(covariance), dtype=torch.float64))
+    return torch.linalg.inv(root).T.float()
+
+
+def examine(case: Case) -> Finding:
+    """Split each class of the training set, and see how far it lies from the clean images of the class.
+
+    The score of a class is the distance between the means of its training images and of clean ones, in units of the
+    scatter of clean ones (`whitening`). The published score, the silhouette of the split, is among the details: honest
+    classes may have two groups by nature, and it is as high for them. How suspicious a training image is: its place
+    along the line from the mean of the group nearer to the clean images (0) to that of the farther one (1), times the
+    score of its class.
     """
     assert case.training_images is not None
     assert case.training_labels is not None
-    features = features_of(case.predictor, case.training_images)
     means, _ = clean_means(case)
-    suspects, silhouettes, shares = torch.zeros(len(features)), torch.zeros(len(means)), torch.zeros(len(means))
+    white = whitening(case, means)
+    features, means = features_of(case.predictor, case.training_images) @ white, means @ white
+    moved, silhouettes, shares = (torch.zeros(len(means)) for _ in range(3))
+    suspects = torch.zeros(len(features))
     for label in case.training_labels.unique().tolist():
         members = case.training_labels == label
         own = features[members]
+        moved[label] = (own.mean(0) - means[label]).norm()
         group, silhouettes[label] = two_groups(own, seed=case.seed)
         if group.any():
             away = [(own[part].mean(0) - means[label]).norm() for part in (group, ~group)]
             group = group if away[0] >= away[1] else ~group
+            line = own[group].mean(0) - own[~group].mean(0)
+            place = (own - own[~group].mean(0)) @ line / line.square().sum().clamp(min=1e-12)
+            suspects[members] = place * moved[label]
         shares[label] = group.float().mean()
-        suspects[members] = group.float() * silhouettes[label]
-    details = {"silhouette of each class": silhouettes, "share of the farther group": shares}
-    meaning, best = "best silhouette of a class split in two", silhouettes.max().item()
-    return Finding("activation clustering", best, meaning, suspects, details, by_class=silhouettes)
+    details = {"silhouette of each class": silhouettes, "share of the farther group": shares, "moved": moved}
+    meaning = "distance of a class's training images from clean ones, in units of how clean ones scatter"
+    return Finding("activation clustering", moved.max().item(), meaning, suspects, details, by_class=moved)

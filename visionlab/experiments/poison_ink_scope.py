@@ -1,0 +1,182 @@
+"""How far Poison Ink carries (arXiv 2108.02488): schedules of poisoning, how much and how strong, other networks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from visionlab.experiments.claim import Claim, Kept
+from visionlab.experiments.experiment import Experiment
+from visionlab.experiments.poison_ink_victims import (
+    AFTER,
+    HIDING_RECIPE,
+    LARGE_HIDING,
+    LARGE_VICTIM,
+    STEALTH_CODE,
+    VICTIM_CODE,
+    VICTIM_RECIPE,
+    Victims,
+    measure_victim,
+)
+from visionlab.protection.robustness import STANDARD, robustness
+from visionlab.train.loop import Recipe
+
+__all__ = ["BUDGET", "GAINS", "NETWORKS", "RATIOS", "SCHEDULES", "TIMM"]
+
+CODE = (*VICTIM_CODE, *STEALTH_CODE, robustness, STANDARD)
+SCHEDULED = ("BadNets", "Blend", "WaNet", "Poison Ink")
+SCHEDULE_SETTINGS: dict[str, dict[str, Any]] = {"clean": {}} | {
+    f"{attack}, {schedule}": {"attack": attack, "replayed": replayed}
+    for attack in SCHEDULED
+    for schedule, replayed in (("mixed", 0.0), ("replayed", 0.5))
+}
+SCHEDULES = Experiment(
+    name="poison_ink/schedules",
+    question="Three images in a hundred are poisoned: what does it change if they come back in every batch?",
+    variants=tuple(SCHEDULE_SETTINGS),
+    measure=measure_victim,
+    presets={
+        "quick": Victims(
+            recipe=HIDING_RECIPE, victim=VICTIM_RECIPE, settings=SCHEDULE_SETTINGS, ratio=0.03, shipped="ink_eurosat",
+            variants=("Poison Ink, mixed", "Poison Ink, replayed"),
+        ),
+        "long": Victims(recipe=HIDING_RECIPE, victim=VICTIM_RECIPE, settings=SCHEDULE_SETTINGS, ratio=0.03),
+        "gpu": Victims(recipe=LARGE_HIDING, victim=LARGE_VICTIM, settings=SCHEDULE_SETTINGS, ratio=0.03),
+    },
+    data=("eurosat_mini",),
+    defined_by=CODE,
+    claims=(
+        Claim(
+            name="replay",
+            statement="Replayed in half of every batch, three inked images in a hundred open the class more often",
+            source="published code: a poisoned batch beside each clean one",
+            metric="success, none (%)",
+            method="Poison Ink, replayed",
+            rival="Poison Ink, mixed",
+            margin=10.0,
+        ),
+        Kept(
+            name="accuracy",
+            statement="The replay costs at most two points of accuracy on clean images",
+            source="abstract: effectiveness without loss",
+            metric="accuracy (%)",
+            method="Poison Ink, replayed",
+            rival="clean",
+            margin=2.0,
+        ),
+        Claim(
+            name="warp",
+            statement="A smooth warp, which mixed in does not open the class, opens it when it is replayed",
+            source="ours",
+            metric="success, none (%)",
+            method="WaNet, replayed",
+            rival="WaNet, mixed",
+            margin=30.0,
+        ),
+    ),
+)  # fmt: skip
+
+RATIOS, GAINS = (0.01, 0.02, 0.05, 0.1), (0.75, 1.25, 2.0)
+BUDGET_SETTINGS: dict[str, dict[str, Any]] = {"clean": {}} | {
+    f"{100 * ratio:.0f} % at {gain}": {"attack": "Poison Ink", "ratio": ratio, "gain": gain}
+    for ratio in RATIOS
+    for gain in GAINS
+}
+BUDGET = Experiment(
+    name="poison_ink/budget",
+    question="How many images must be poisoned, how strongly, until ink opens the class?",
+    variants=tuple(BUDGET_SETTINGS),
+    measure=measure_victim,
+    presets={
+        "quick": Victims(
+            recipe=HIDING_RECIPE, victim=VICTIM_RECIPE, settings=BUDGET_SETTINGS, shipped="ink_eurosat",
+            variants=("2 % at 1.25", "10 % at 1.25"),
+        ),
+        "long": Victims(recipe=HIDING_RECIPE, victim=VICTIM_RECIPE, settings=BUDGET_SETTINGS),
+        "gpu": Victims(recipe=LARGE_HIDING, victim=LARGE_VICTIM, settings=BUDGET_SETTINGS),
+    },
+    data=("eurosat_mini",),
+    defined_by=CODE,
+    claims=(
+        Claim(
+            name="few",
+            statement="Five inked images in a hundred are enough to open the class in four images of five",
+            source="published script: 3 %, replayed",
+            metric="success, none (%)",
+            method="5 % at 1.25",
+            rival="clean",
+            margin=80.0,
+        ),
+        Claim(
+            name="strength",
+            statement="Two images in a hundred do more if their ink is stronger: 2 instead of 0.75",
+            source="ours",
+            metric="success, none (%)",
+            method="2 % at 2.0",
+            rival="2 % at 0.75",
+            margin=20.0,
+        ),
+    ),
+)  # fmt: skip
+
+TIMM = {"ResNet-10-T": "resnet10t", "MobileNetV3": "mobilenetv3_small_050"}
+NETWORK_SETTINGS: dict[str, dict[str, Any]] = {
+    f"{attack}, {name}": {"attack": attack, "network": network}
+    for name, network in TIMM.items()
+    for attack in ("clean", "BadNets", "Poison Ink")
+}
+NETWORK_RECIPE = Recipe(steps=900, batch=64, learning_rate=2e-3, warmup=180, weight_decay=0.05)
+LARGE_NETWORK = Recipe(steps=6000, batch=128, learning_rate=2e-3, warmup=600, weight_decay=0.05)
+
+
+def network_claims(name: str) -> tuple[Claim, ...]:
+    """Return the claims on victims of an architecture of `TIMM`."""
+    ink, patch, clean = (f"{attack}, {name}" for attack in ("Poison Ink", "BadNets", "clean"))
+    short = TIMM[name].partition("_")[0]
+    return (
+        Claim(
+            name=f"works-{short}",
+            statement=f"Ink opens the class in a {name} as well",
+            source="abstract: general over data sets and network structures",
+            metric="success, none (%)",
+            method=ink,
+            rival=clean,
+            margin=85.0,
+        ),
+        Claim(
+            name=f"moves-{short}",
+            statement=f"In a {name}, too, ink outlives a flip, turn or crop far better than a patch",
+            source="abstract: general over data sets and network structures",
+            metric=AFTER,
+            method=ink,
+            rival=patch,
+            margin=50.0,
+        ),
+        Kept(
+            name=f"accuracy-{short}",
+            statement=f"An inked {name} is at most two points less accurate on clean images",
+            source="abstract: effectiveness without loss",
+            metric="accuracy (%)",
+            method=ink,
+            rival=clean,
+            margin=2.0,
+        ),
+    )
+
+
+NETWORKS = Experiment(
+    name="poison_ink/networks",
+    question="Do other networks than ours obey ink, two of timm's for instance?",
+    variants=tuple(NETWORK_SETTINGS),
+    measure=measure_victim,
+    presets={
+        "quick": Victims(
+            recipe=HIDING_RECIPE, victim=NETWORK_RECIPE, settings=NETWORK_SETTINGS, shipped="ink_eurosat",
+            variants=("Poison Ink, MobileNetV3",),
+        ),
+        "long": Victims(recipe=HIDING_RECIPE, victim=NETWORK_RECIPE, settings=NETWORK_SETTINGS),
+        "gpu": Victims(recipe=LARGE_HIDING, victim=LARGE_NETWORK, settings=NETWORK_SETTINGS),
+    },
+    data=("eurosat_mini",),
+    defined_by=CODE,
+    claims=tuple(claim for name in TIMM for claim in network_claims(name)),
+)  # fmt: skip
