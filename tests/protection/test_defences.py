@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from visionlab.data.graded import to_8_bits
 from visionlab.predictor import Predictor
-from visionlab.protection.defences import CHECKS, Case, check
+from visionlab.protection.defences import CHECKS, Case, check, clustering
+from visionlab.protection.defences import case as cases
 from visionlab.protection.defences.case import features_of
 from visionlab.protection.defences.clustering import two_groups
 from visionlab.protection.defences.fine_pruning import examine as prune
@@ -117,6 +118,51 @@ def test_clustering_splits_two_clouds_and_reports_how_well() -> None:
     assert single < 0.2
     assert two_groups(torch.zeros(10, 3))[1] == 0
     assert two_groups(one[:3])[0].tolist() == [False] * 3
+
+
+def test_clustering_names_the_class_that_left_its_clean_images_and_not_one_of_two_kinds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Class 0 is half poison; class 1 has two kinds by nature, in its clean images as well; class 2 is of one kind.
+
+    The features are planted: the poison moves along a direction in which honest images hardly scatter.
+    """
+    generator = torch.Generator().manual_seed(0)
+
+    def honest(labels: Tensor) -> Tensor:
+        features = torch.randn(len(labels), 8, generator=generator) * torch.tensor([3.0, 3, 3, 1, 1, 1, 1, 0.3])
+        features[:, 0] += 9 * labels + 9.0 * (labels == 1) * (torch.rand(len(labels), generator=generator) > 0.5)
+        return features
+
+    labels, told = torch.arange(90) % 3, torch.arange(300) % 3
+    bad = (told == 0) & (torch.rand(300, generator=generator) > 0.5)
+    features = honest(told)
+    features[bad, 7] += 2
+    given = {90: honest(labels), 300: features}
+    monkeypatch.setattr(clustering, "features_of", lambda _, images: given[len(images)])
+    monkeypatch.setattr(cases, "features_of", lambda _, images: given[len(images)])
+    network = Predictor(Planted(backdoor=False).eval(), CLASSES[:3], SIZE, (0.0,) * 3, (1.0,) * 3)
+    case = Case(network, torch.zeros(90, 3, SIZE, SIZE), labels, torch.zeros(300, 3, SIZE, SIZE), told)
+    found = clustering.examine(case)
+    assert found.by_class is not None
+    assert found.by_class.argmax() == 0
+    assert found.by_class[0] > 2 * found.by_class[1:].max()
+    assert found.score == pytest.approx(found.by_class[0].item())
+    assert found.details["silhouette of each class"].argmax() == 1, "the published score names the wrong class"
+    assert roc_auc_score(bad[told == 0], found.suspects[told == 0]) > 0.98
+
+
+def test_features_that_never_vary_and_a_lone_image_are_no_trouble_to_clustering(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = {4: torch.zeros(4, 5), 6: torch.zeros(6, 5)}
+    monkeypatch.setattr(clustering, "features_of", lambda _, images: given[len(images)])
+    monkeypatch.setattr(cases, "features_of", lambda _, images: given[len(images)])
+    told = torch.tensor([0, 0, 0, 0, 0, 3])
+    case = Case(predictor(), torch.zeros(4, 3, SIZE, SIZE), torch.arange(4), torch.zeros(6, 3, SIZE, SIZE), told)
+    found = clustering.examine(case)
+    assert found.score == 0
+    assert found.suspects.tolist() == [0] * 6
 
 
 def test_neural_cleanse_finds_the_corner_and_flags_the_class() -> None:

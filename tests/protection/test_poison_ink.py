@@ -16,6 +16,7 @@ from visionlab.protection.poison_ink import (
     ink_loss,
     train_ink,
 )
+from visionlab.protection.structure import FixedPattern
 from visionlab.train.loop import Recipe, start
 
 
@@ -63,6 +64,17 @@ def test_what_should_be_drawn_is_the_structure_of_the_turned_image(tiles: torch.
     assert torch.equal(parts["pattern"][:, :1], parts["mask"] * 0.3 + (1 - parts["mask"]))
 
 
+def test_a_fixed_pattern_is_drawn_where_it_has_gone_to(tiles: torch.Tensor) -> None:
+    logo = torch.zeros(1, 32, 32)
+    logo[:, 4:12, 4:12] = 1
+    torch.manual_seed(0)
+    model = PoisonInk(structure=FixedPattern(logo))
+    still = model(tiles[:2], *drawn(2))["mask"]
+    mirrored = model(tiles[:2], *drawn(2, Interference(rotation=0.0, scale=(1.0, 1.0), shift=0.0, flip=1.0)))["mask"]
+    assert torch.equal(still, logo.expand(2, 1, 32, 32))
+    assert torch.equal(mirrored, still.flip(-1))
+
+
 def test_jpeg_changes_its_share_and_passes_the_gradient(tiles: torch.Tensor) -> None:
     model = networks()
     parts = model(
@@ -92,6 +104,27 @@ def test_the_loss_is_zero_for_perfect_networks_and_counts_each_failure(tiles: to
     assert loss(drawing=pattern + 0.1 * (1 - mask)) == pytest.approx(0.01, rel=1e-4)
     assert loss(**{"clean drawing": torch.full_like(x, 0.9)}) == pytest.approx(8 * 0.01, rel=1e-4)
     assert loss(drawing=pattern + 0.1 * mask, outside=1 - mask) == pytest.approx(4 * 0.01, rel=1e-4)
+
+
+def test_the_colour_counts_as_a_mean_over_the_edges_where_there_are_some(tiles: torch.Tensor) -> None:
+    x, white = tiles[:2], torch.ones(2, 3, 32, 32)
+    mask = torch.zeros(2, 1, 32, 32)
+    mask[0, :, :10], mask[1, :, 0, :19] = 1, 1  # 320 pixels of edge, and 19, which are too few
+    pattern = mask * 0.3 + 1 - mask
+    noise = torch.where(torch.arange(32) % 2 == 0, 0.2, -0.2) * mask
+    parts = {
+        "images": x, "poisoned": x, "outside": torch.zeros_like(mask), "mask": mask, "pattern": pattern * white,
+        "drawing": pattern * white, "clean drawing": white,
+    }  # fmt: skip
+
+    def loss(**changes: torch.Tensor) -> float:
+        weights = Weights(invisible=0.0, edge=0.0, background=0.0, clean=0.0, colour=4.0)
+        return ink_loss(parts | changes, weights, torch.tensor(1.0))[0].item()
+
+    assert loss() == 0
+    assert loss(drawing=parts["drawing"] + noise) == pytest.approx(0, abs=1e-9), "errors that cancel do not count"
+    assert loss(drawing=parts["drawing"] + 0.1 * mask) == pytest.approx(4 * 0.01, rel=1e-4)
+    assert loss(**{"clean drawing": white - 0.1 * mask}) == pytest.approx(2 * 4 * 0.01, rel=1e-4)
 
 
 def test_invisibility_comes_to_count_as_the_run_goes_on() -> None:

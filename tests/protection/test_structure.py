@@ -92,6 +92,16 @@ def test_inks_come_from_125() -> None:
     assert len({tuple(ink) for ink in inks.tolist()}) > 100
 
 
+def test_inks_of_a_list_are_drawn_evenly_and_one_ink_needs_no_drawing() -> None:
+    generator = torch.Generator().manual_seed(0)
+    palette = [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
+    inks = random_inks(3000, palette, generator=generator)
+    assert inks.sum(0) == pytest.approx(torch.full((3,), 1000.0), abs=80)
+    state = generator.get_state()
+    assert (random_inks(5, [(51, 0, 255)], generator=generator) == torch.tensor([0.2, 0.0, 1.0])).all()
+    assert torch.equal(generator.get_state(), state)
+
+
 def test_ink_fills_the_structure_only() -> None:
     mask = (torch.rand(2, 1, 5, 5) > 0.5).float()
     ink = torch.tensor([[0.1, 0.2, 0.3], [0.7, 0.8, 0.9]])

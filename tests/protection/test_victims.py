@@ -1,23 +1,28 @@
 from __future__ import annotations
 
 from itertools import islice
+from pathlib import Path
 
 import pytest
+import timm
 import torch
 from torch.utils.data import TensorDataset
 
 from visionlab.measure.cost import multiply_adds, parameters
+from visionlab.predictor import Predictor
 from visionlab.protection.robustness import STANDARD, changed, robustness
 from visionlab.protection.triggers import BadNets, clean
 from visionlab.protection.victims import (
     Replayed,
     SmallResNet,
     attack_success,
-    classification_loss,
     poison,
     predictions,
     stream_of,
+    train_victim,
 )
+from visionlab.train.loop import Momentum
+from visionlab.train.loop import start as begin
 
 
 def tiles(n: int = 40, classes: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
@@ -176,14 +181,26 @@ def test_robustness_reports_every_setting() -> None:
     assert torch.equal(changed(images, STANDARD["flip"]), images.flip(-1))
 
 
-def test_a_victim_learns_and_is_trained_like_any_network() -> None:
-    images, labels = tiles(64, 2)
-    images[labels == 1] *= 0.3
-    network = SmallResNet(2)
-    optimiser = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
-    for _ in range(20):
-        loss, named = classification_loss(network, (images, labels))
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-    assert named["accuracy"] > 95
+@pytest.mark.parametrize("network", ["ours", "resnet10t"])
+def test_any_classifier_learns_the_task_and_the_trigger_and_is_kept(network: str, tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    images, labels = torch.rand(256, 3, 32, 32, generator=generator), torch.arange(256) % 2
+    images[labels == 1] *= 0.4
+    found = poison(images, labels, BadNets(), target=0, ratio=0.25, classes=2, seed=0)
+    recipe = Momentum(steps=60, batch=32, learning_rate=0.05, warmup=6, clip_norm=None)
+
+    def train(seed: int) -> torch.nn.Module:
+        torch.manual_seed(seed)
+        fresh = SmallResNet(2) if network == "ours" else timm.create_model(network, num_classes=2)
+        return train_victim(
+            fresh, stream_of(found), recipe, mean=(0.5,) * 3, std=(0.25,) * 3, seed=0,
+            fabric=begin("32-true", "cpu"), checkpoint=tmp_path / "victim.pt",
+        ).model  # fmt: skip
+
+    model = train(0).eval()
+    classify = Predictor(model, ("light", "dark"), 32, (0.5,) * 3, (0.25,) * 3).probabilities
+    assert (predictions(classify, images[~found.poisoned]) == labels[~found.poisoned]).double().mean() > 0.9
+    assert attack_success(classify, BadNets(), images, labels, target=0) > 80
+    assert attack_success(classify, clean, images, labels, target=0) < 20
+    for ours, theirs in zip(train(1).state_dict().values(), model.state_dict().values(), strict=True):
+        assert torch.equal(ours, theirs), "what was finished is read from the checkpoint"
