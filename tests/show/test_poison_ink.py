@@ -99,10 +99,17 @@ def test_the_grid_and_the_table_hold_the_recorded_means() -> None:
         "Success, in %: BadNets: none 11, flip 11; Poison Ink: none 21, flip 21; clean, no trigger: none 1, flip 1;"
         " clean, accuracy: none 1, flip 1."
     )
-    table = repr(draw.stealth_table(recorded(), "Costs"))
+    metrics = ("PSNR (dB)", "SSIM", "feature distance (%)", "accuracy (%)")
+    table = repr(draw.measured_table(recorded(), metrics, "Costs"))
     assert "21.0 [18.5, 23.5]" in table
     clean_row = next(line for line in table.splitlines() if line.startswith("clean"))
     assert clean_row.split() == ["clean", "1.0", "[-1.5,", "3.5]"], "only the accuracy of the clean network is told"
+
+
+def test_the_budget_says_each_cell_of_its_map() -> None:
+    shown = draw.budget_map(recorded(), [["BadNets", "Poison Ink"], ["clean", "clean"]], ["1 %", "2 %"], ["0.5", "2"])
+    assert "attack success (%), strengths 0.5, 2: 1 %: 11, 21; 2 %: 1, 1. accuracy (%)" in shown.alt
+    assert shown.png()[:4] == b"\x89PNG"
 
 
 def test_curves_and_rows_say_what_they_show() -> None:

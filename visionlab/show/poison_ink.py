@@ -15,11 +15,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "STYLE",
+    "budget_map",
     "clusters",
     "defence_table",
     "ink_strip",
+    "measured_table",
     "residual_rows",
-    "stealth_table",
     "success_curves",
     "success_grid",
 ]
@@ -129,11 +130,43 @@ def success_grid(result: Result, settings: Sequence[str], title: str) -> Figure:
     return figure(fig, f"{title}, in %: {words}.")
 
 
-def stealth_table(result: Result, caption: str) -> Table:
-    """Tabulate how far triggered images are from clean ones, and what the attack costs on clean images."""
-    metrics = ("PSNR (dB)", "SSIM", "feature distance (%)", "accuracy (%)")
+def budget_map(result: Result, cells: Sequence[Sequence[str]], ratios: Sequence[str], gains: Sequence[str]) -> Figure:
+    """Show how often ink opens the class, and what it costs, for each share of poison and strength: means over seeds.
+
+    Args:
+        result: of the experiment.
+        cells: names of its variants, a row for each share, a column for each strength.
+        ratios: names of the rows.
+        gains: names of the columns.
+    """
+    import matplotlib.pyplot as plt
+
+    metrics = {"attack success (%)": "success, none (%)", "accuracy (%)": "accuracy (%)", "PSNR (dB)": "PSNR (dB)"}
+    fig, axes = plt.subplots(1, len(metrics), figsize=(11, 3.2))
+    words = []
+    for axis, (title, metric) in zip(axes, metrics.items(), strict=True):
+        means = np.array([[result.summary(cell, metric).mean for cell in row] for row in cells])
+        low, high = (0, 100) if metric.startswith("success") else (means.min() - 2, means.max() + 2)
+        axis.imshow(means, cmap=theme.SEQUENTIAL_TWIN, vmin=low, vmax=high, aspect="auto")
+        for (i, j), value in np.ndenumerate(means):
+            dark = value < low + 0.6 * (high - low)
+            axis.text(j, i, f"{value:.0f}", ha="center", va="center", color="white" if dark else "black")
+        axis.set_xticks(range(len(gains)), gains)
+        axis.set_yticks(range(len(ratios)), ratios)
+        axis.grid(visible=False)
+        axis.set(title=title, xlabel="ink strength")
+        rows = (f"{ratio}: " + ", ".join(f"{v:.0f}" for v in row) for ratio, row in zip(ratios, means, strict=True))
+        words.append(f"{title}, strengths {', '.join(gains)}: " + "; ".join(rows))
+    axes[0].set_ylabel("share of images poisoned")
+    fig.tight_layout()
+    return figure(fig, f"Share of poison against strength of the ink. {'. '.join(words)}.")
+
+
+def measured_table(result: Result, metrics: Sequence[str], caption: str) -> Table:
+    """Tabulate metrics of all variants: mean and 95 % interval; empty for the closeness of an image to itself."""
+    closeness = ("PSNR (dB)", "SSIM", "feature distance (%)")
     rows = [
-        [name, *("" if name == "clean" and m != "accuracy (%)" else _summary(result, name, m) for m in metrics)]
+        [name, *("" if name.startswith("clean") and m in closeness else _summary(result, name, m) for m in metrics)]
         for name in result.variants
     ]
     return Table(rows, ["attack", *metrics], caption)
