@@ -128,9 +128,11 @@ def _rain(images: Tensor, brightness: float, generator: torch.Generator) -> Tens
     n, height, width = len(images), *images.shape[-2:]
     reach = 3
     shape = (1, height + 2 * reach, width + 2 * reach)  # streaks come in from outside as well
-    seeds = (_uniform(images, 0, 1, generator, *shape) < 0.03) * _uniform(images, 0, brightness, generator, *shape)
+    seeds = (_uniform(images, 0.0, 1.0, generator, *shape) < 0.03) * _uniform(
+        images, 0.0, brightness, generator, *shape
+    )
     seeds = seeds * _own(images, generator)
-    slant = _uniform(images, -50, 50, generator, 1).deg2rad()
+    slant = _uniform(images, -50.0, 50.0, generator, 1).deg2rad()
     step = torch.arange(-reach, reach + 1).to(images)
     down, right = step * slant.cos(), step * slant.sin()
     # Each of the 7 points of a streak is shared out among the four pixels around it.
@@ -147,7 +149,7 @@ def _noise(images: Tensor, deviation: float, generator: torch.Generator) -> Tens
 def _haze(images: Tensor, depth: float, generator: torch.Generator) -> Tensor:
     """Light scattered on the way, by Koschmieder's law, over a ground that falls back in a direction of its own."""
     height, width = images.shape[-2:]
-    direction = _uniform(images, 0, 2 * math.pi, generator, 1, 1)
+    direction = _uniform(images, 0.0, 2 * math.pi, generator, 1, 1)
     y, x = (torch.linspace(-0.5, 0.5, size).to(images) for size in (height, width))
     far = 0.5 + 0.5 * (y[:, None] * direction.sin() + x * direction.cos())  # from 0.15 to 0.85
     clear = torch.exp(-depth * _own(images, generator) * far[:, None])
