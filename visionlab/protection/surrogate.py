@@ -157,8 +157,8 @@ def train_surrogate(
         recipe: steps, batch, rates.
         augmentation: of each pair.
         loss: one of `LOSSES`; the adversarial ones train a discriminator, the perceptual ones need ``features``.
-        features: images in [0, 1] to features, best to maps (B, C, U, V) of some layers' depth; a module is in
-            evaluation mode, and is not trained.
+        features: images in [0, 1] to features, best to maps (B, C, U, V) of some layers' depth. A module has to be
+            in evaluation mode; it is moved to the device, and is not trained.
         seed: of batches, augmentation and discriminator; the network's weights are the caller's.
         fabric: of `visionlab.train.loop.start`.
         hook: of the loop; told the loss, its parts, and the PSNR between answers and outputs.

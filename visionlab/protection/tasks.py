@@ -1,7 +1,8 @@
 """What an image-processing network is sold for: tasks as pairs of input and output, made of clean images.
 
 `pairs(images, "rain", generator=g)` gives what a network of this task takes, and what it should answer. Four tasks undo
-a damage (rain, noise, haze, blur), two draw (sketch, style). `answers` asks any other network or function instead.
+a damage (rain, noise, haze, blur), two draw (sketch, style). `answers` asks any other network or function instead,
+about images of any source: ``answers(network, load(folder, size=64).tensors()[0])``, with `visionlab.data.images.load`.
 Rain is that of our small-scale study of structure-consistent watermarks (arXiv 2108.02360), which de-rain images.
 Renders of the world have depth, and damages that know it: `visionlab.data.world.degrade`.
 """
@@ -96,15 +97,13 @@ def answers(network: Callable[[Tensor], Tensor], images: Float[Tensor, "b 3 h w"
     if isinstance(network, nn.Module):
         device, training = next((p.device for p in network.parameters()), device), network.training
         network.eval()
-    found = []
-    for part in images.split(AT_ONCE):
-        answer = network(part.to(device)).to(images)
-        if answer.shape != part.shape:
-            raise ValueError(f"network: expected answers of shape {tuple(part.shape)}, got {tuple(answer.shape)}")
-        found.append(to_8_bits(answer))
+    found = [network(part.to(device)).to(images) for part in images.split(AT_ONCE)]
     if isinstance(network, nn.Module):
         network.train(training)
-    return torch.cat(found).clamp(0, 1)
+    for part, answer in zip(images.split(AT_ONCE), found, strict=True):
+        if answer.shape != part.shape:
+            raise ValueError(f"network: expected answers of shape {tuple(part.shape)}, got {tuple(answer.shape)}")
+    return to_8_bits(torch.cat(found).clamp(0, 1))
 
 
 def check_images(name: str, images: Tensor) -> None:
