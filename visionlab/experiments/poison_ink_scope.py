@@ -18,7 +18,6 @@ from visionlab.experiments.poison_ink_victims import (
     measure_victim,
 )
 from visionlab.protection.robustness import STANDARD, robustness
-from visionlab.train.loop import Recipe
 
 __all__ = ["BUDGET", "GAINS", "NETWORKS", "RATIOS", "SCHEDULES", "TIMM"]
 
@@ -124,8 +123,6 @@ NETWORK_SETTINGS: dict[str, dict[str, Any]] = {
     for name, network in TIMM.items()
     for attack in ("clean", "BadNets", "Poison Ink")
 }
-NETWORK_RECIPE = Recipe(steps=900, batch=64, learning_rate=2e-3, warmup=180, weight_decay=0.05)
-LARGE_NETWORK = Recipe(steps=6000, batch=128, learning_rate=2e-3, warmup=600, weight_decay=0.05)
 
 
 def network_claims(name: str) -> tuple[Claim, ...]:
@@ -170,11 +167,11 @@ NETWORKS = Experiment(
     measure=measure_victim,
     presets={
         "quick": Victims(
-            recipe=HIDING_RECIPE, victim=NETWORK_RECIPE, settings=NETWORK_SETTINGS, shipped="ink_eurosat",
+            recipe=HIDING_RECIPE, victim=VICTIM_RECIPE, settings=NETWORK_SETTINGS, shipped="ink_eurosat",
             variants=("Poison Ink, MobileNetV3",),
         ),
-        "long": Victims(recipe=HIDING_RECIPE, victim=NETWORK_RECIPE, settings=NETWORK_SETTINGS),
-        "gpu": Victims(recipe=LARGE_HIDING, victim=LARGE_NETWORK, settings=NETWORK_SETTINGS),
+        "long": Victims(recipe=HIDING_RECIPE, victim=VICTIM_RECIPE, settings=NETWORK_SETTINGS),
+        "gpu": Victims(recipe=LARGE_HIDING, victim=LARGE_VICTIM, settings=NETWORK_SETTINGS),
     },
     data=("eurosat_mini",),
     defined_by=CODE,
