@@ -65,7 +65,7 @@ def ssim(images: Float[Tensor, "b c h w"], others: Float[Tensor, "b c h w"]) -> 
 
 
 def lpips_at_hand() -> bool:
-    """Whether `lpips` can be had without a download: torchmetrics, and AlexNet's weights in the cache of torch's hub."""
+    """Whether `lpips` has what it needs: torchmetrics, and AlexNet's weights in the cache of torch's hub."""
     return not _absent()
 
 
