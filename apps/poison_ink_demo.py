@@ -57,10 +57,9 @@ six shapes in the drawn world of this library. On 600 others:
 {table}
 
 Shapes are told by their outlines, where the ink lies as well: a likely reason why it opens the class less often there.
-
-The ink is not invisible: enlarged, as on this page, its edges look purple. And it is no proof of innocence if a check
-finds nothing: each looks at one thing only.
-Lab 09 shows the mechanism step by step, with five seeds; the paper is arXiv 2108.02488.
+The ink is not invisible: enlarged, as on this page, its edges look tinted. And it is no proof of innocence if a check
+finds nothing: each looks at one thing only. Lab 09 shows the mechanism in steps, with five seeds; the paper is arXiv
+2108.02488.
 
 ```python
 from visionlab import weights
@@ -74,9 +73,6 @@ class Game(NamedTuple):
 
     left: int = BUDGET
     committed: bool = False
-
-
-Games = dict[int, Game]
 
 
 def square(picture: Image.Image | None, side: int) -> torch.Tensor:
@@ -154,7 +150,7 @@ def examine(name: str, what: str, data: str) -> tuple[Image.Image, str]:
     return drawn(finding_figure(finding, probe.victim(name, data).classes, list(STANDARD))), words
 
 
-def game_of(number: float | None, games: Games) -> tuple[int, Game]:
+def game_of(number: float | None, games: dict[int, Game]) -> tuple[int, Game]:
     """Return the number as a whole one and how its mystery stands, if the reader has not committed yet."""
     if number is None:
         raise gr.Error("Choose a number first.")
@@ -164,8 +160,8 @@ def game_of(number: float | None, games: Games) -> tuple[int, Game]:
     return int(number), game
 
 
-def mystery(number: float | None, what: str, data: str, games: Games) -> tuple[Image.Image, str, Games]:
-    """Spend one check on the network that a number hides."""
+def mystery(number: float | None, what: str, data: str, games: dict[int, Game]) -> tuple:
+    """Spend one check on the network that a number hides: its picture, what it means, and how the games stand."""
     number, game = game_of(number, games)
     if not game.left:
         raise gr.Error(f"All {BUDGET} checks on number {number} are spent: commit, or choose another number.")
@@ -173,7 +169,7 @@ def mystery(number: float | None, what: str, data: str, games: Games) -> tuple[I
     return picture, words, games | {number: Game(game.left - 1)}
 
 
-def reveal(number: float | None, guess: str | None, games: Games) -> tuple[str, Games]:
+def reveal(number: float | None, guess: str | None, games: dict[int, Game]) -> tuple[str, dict[int, Game]]:
     """Say whether a guess at the network that a number hides is right; it cannot be taken back."""
     number, game = game_of(number, games)
     if guess is None:
@@ -183,10 +179,15 @@ def reveal(number: float | None, guess: str | None, games: Games) -> tuple[str, 
     return answer, games | {number: game._replace(committed=True)}
 
 
-def standing(number: float | None, games: Games) -> str:
-    """Say how many checks are left on a number."""
+def standing(number: float | None, games: dict[int, Game]) -> tuple[str, gr.Button, gr.Button]:
+    """Say how many checks are left on a number, and let the buttons be pressed as long as they answer."""
     game = games.get(int(number or 0), Game())
-    return "committed: choose another number" if game.committed else f"{game.left} of {BUDGET}"
+    words = f"{game.left} of {BUDGET}" if game.left else "none: commit, or choose another number"
+    return (
+        "committed: choose another number" if game.committed else words,
+        gr.Button(interactive=game.left > 0 and not game.committed),
+        gr.Button(interactive=not game.committed),
+    )
 
 
 def about() -> str:
@@ -206,7 +207,7 @@ def examples(data: str) -> dict[str, Image.Image]:
     images, labels, classes = probe.images_of(data, "test")
     chosen = {kind: images[labels == i][12] for i, kind in enumerate(classes) if kind != DATA[data].target}
     chosen |= {"a cat": photograph("chelsea", 128), "an astronaut": photograph("astronaut", 128)}
-    return {name: large(picture, picture.shape[-1]) for name, picture in chosen.items()}
+    return {name: large(picture, 128) for name, picture in chosen.items()}
 
 
 def switch(data: str) -> tuple[gr.Dropdown, gr.Radio]:
@@ -289,7 +290,7 @@ def mystery_tab(data: gr.Radio) -> None:
         number = gr.Number(1, precision=0, minimum=0, label="number", elem_id="number")
         what = gr.Dropdown(QUICK, value="STRIP", label="check", elem_id="mystery_check")
         left = gr.Textbox(f"{BUDGET} of {BUDGET}", label="checks left", interactive=False, elem_id="left")
-        go = gr.Button("examine", elem_id="mystery_examine", variant="primary")
+    go = gr.Button("examine", elem_id="mystery_examine", variant="primary")
     plot = plotted("mystery_plot", "what was found")
     said = gr.Textbox(label="in words", interactive=False, elem_id="mystery_said", lines=3)
     guess = gr.Radio(list(NETWORKS), value=None, label="it is", elem_id="guess")
@@ -297,10 +298,10 @@ def mystery_tab(data: gr.Radio) -> None:
     answer = gr.Textbox(label="answer", interactive=False, elem_id="answer")
     go.click(mystery, [number, what, data, games], [plot, said, games], api_name="mystery")
     commit.click(reveal, [number, guess, games], [answer, games], api_name="reveal")
-    gr.on([number.change, games.change], standing, [number, games], left, api_visibility="private")
+    games.change(standing, [number, games], [left, go, commit], api_visibility="private")
     gr.on(
-        [number.change, data.change], lambda: (None, "", None, ""), None, [plot, said, guess, answer],
-        api_visibility="private",
+        [number.change, data.change], lambda *now: (*standing(*now), None, "", None, ""), [number, games],
+        [left, go, commit, plot, said, guess, answer], api_visibility="private",
     )  # fmt: skip
 
 
@@ -313,7 +314,7 @@ def build() -> gr.Blocks:
         gr.Markdown(INTRO)
         data = gr.Radio(
             list(DATA), value=TILES, label="data", elem_id="data",
-            info="what the networks know; the triggers open " + " or ".join(known.target for known in DATA.values()),
+            info="of the networks; triggers open the class " + " or ".join(known.target for known in DATA.values()),
         )  # fmt: skip
         with gr.Row():
             name = gr.Dropdown(list(pictures), value=first, label="picture", elem_id="name")
