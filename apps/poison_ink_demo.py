@@ -320,7 +320,7 @@ def build() -> gr.Blocks:
             name = gr.Dropdown(list(pictures), value=first, label="picture", elem_id="name")
             picture = gr.Image(
                 label="or your own", type="pil", sources=["upload", "clipboard"], elem_id="upload", height=160,
-                value=pictures[first], buttons=[], alt_text="the chosen picture",
+                value=pictures[first], buttons=[], alt_text="the chosen picture", format="png",
             )  # fmt: skip
         with gr.Tab("Hide"):
             reader = hide_tab(demo, picture, data)

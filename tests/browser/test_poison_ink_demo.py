@@ -80,6 +80,15 @@ def test_strength_0_hides_nothing_and_ink_survives_a_flip(app: Any, client: Clie
     assert opened["BadNets"] == opened["clean"] == ""
 
 
+def test_lpips_is_told_where_it_is_at_hand(app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = (app.examples(app.TILES)["River"], 32, "with interference", 1.25, 0, app.TILES)
+    monkeypatch.setattr(app, "lpips_at_hand", lambda: False)
+    assert "LPIPS" not in app.hide(*asked)[2]
+    monkeypatch.setattr(app, "lpips_at_hand", lambda: True)
+    monkeypatch.setattr(app, "lpips", lambda images, others: (images - others).abs().mean((1, 2, 3)) * 0 + 0.125)
+    assert ", LPIPS 0.125, largest difference" in app.hide(*asked)[2]
+
+
 @pytest.mark.parametrize("what", ["activation clustering", "pre-processing", "fine-pruning"])
 def test_checks_answer_in_time_and_in_words(client: Client, what: str) -> None:
     client.predict("Poison Ink", what, api_name="/examine")
@@ -149,10 +158,12 @@ def test_three_checks_a_number_and_session_are_all(address: str) -> None:
     assert "the clean network has" in other.predict(3, "pre-processing", api_name="/mystery")[1]
 
 
-def test_the_world_has_its_own_pictures_networks_and_target(address: str) -> None:
+def test_the_world_has_its_own_pictures_networks_and_target(app: Any, address: str) -> None:
     client = Client(address, verbose=False)
     client.predict(WORLD, api_name="/data")
-    cube = handle_file(client.predict("cube", WORLD, api_name="/example"))
+    found = client.predict("cube", WORLD, api_name="/example")
+    assert np.array_equal(np.asarray(Image.open(found)), np.asarray(app.examples(WORLD)["cube"])), "nothing is lost"
+    cube = handle_file(found)
     assert "PSNR" in client.predict(cube, 32, "with interference", 1.25, 0, WORLD, api_name="/hide")[2]
     table = client.predict(cube, "as it is", 1.0, WORLD, api_name="/trigger")[1]["data"]
     assert [row[1].split()[0] for row in table] == ["cube"] * 4
