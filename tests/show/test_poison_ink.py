@@ -6,13 +6,26 @@ import numpy as np
 import pytest
 import torch
 
-from visionlab.experiments.poison_ink_probe import controls, explore, follow, residual, sweep
+from visionlab.experiments.poison_ink_probe import (
+    DATA,
+    SUSPECTS,
+    controls,
+    explore,
+    follow,
+    images_of,
+    residual,
+    spectrum,
+    suspect,
+    sweep,
+    trigger_named,
+    victim,
+)
 from visionlab.experiments.result import Result, Row
 from visionlab.predictor import Predictor
 from visionlab.protection.defences import Finding
 from visionlab.protection.poison_ink import PoisonInk
-from visionlab.protection.triggers import clean
-from visionlab.protection.victims import SmallResNet
+from visionlab.protection.triggers import BadNets, Sinusoid, clean
+from visionlab.protection.victims import SmallResNet, attack_success
 from visionlab.show import poison_ink as draw
 from visionlab.show.defences import finding_figure
 from visionlab.show.sweep import SweepPanel
@@ -50,6 +63,51 @@ def test_a_flat_image_is_said_to_have_hardly_an_edge() -> None:
 def test_residuals_are_amplified_around_grey() -> None:
     changed = residual(IMAGE + 1 / 80, IMAGE, times=8.0)
     assert torch.allclose(changed, torch.full_like(changed, 0.6), atol=1e-5)
+
+
+def test_a_wave_is_one_pair_of_spikes_and_no_trigger_is_zero() -> None:
+    images = 0.3 + 0.4 * torch.rand(5, 3, 24, 32, generator=torch.Generator().manual_seed(0))
+    images = (255 * images).round() / 255
+    waves = spectrum(Sinusoid(), images)
+    assert waves.shape == (24, 32)
+    assert waves.flatten().topk(2).indices.sort().values.tolist() == [12 * 32 + 16 - 6, 12 * 32 + 16 + 6]
+    assert waves[12, 22].item() == pytest.approx(10 / 255, rel=0.03)
+    assert waves.flatten().topk(3).values[2] < 0.03 * waves.max()
+    assert torch.equal(spectrum(clean, images), torch.zeros(24, 32))
+    patch = spectrum(BadNets(), images)
+    assert patch.max() < 20 * patch.median(), "a patch is made of all waves"
+
+
+def test_spectra_say_where_each_is_strongest() -> None:
+    wave = np.zeros((16, 16))
+    wave[8, 5] = wave[8, 11] = 0.1
+    shown = draw.spectra({"SIG": wave, "clean": np.zeros((16, 16))}, "What triggers change")
+    assert shown.alt == (
+        "What triggers change: mean amplitude of each wave, of 255. SIG at most 26 at 3 waves across and 0 down;"
+        " clean changes nothing."
+    )
+    assert shown.png()[:4] == b"\x89PNG"
+    assert draw.spectra({"clean": np.zeros((4, 4))}, "Nothing").png()
+
+
+@pytest.mark.parametrize("data", list(DATA))
+def test_what_ships_fits_its_data(data: str) -> None:
+    images, labels, classes = images_of(data, "test")
+    assert images.shape == (600, 3, 32, 32)
+    target = classes.index(DATA[data].target)
+    for name in SUSPECTS:
+        case = suspect(name, data)
+        assert case.predictor.classes == classes
+        assert len(case.images) == 300
+        assert case.training_images is not None
+        share = (case.training_labels == target).double().mean().item()
+        assert share < 1.3 / len(classes) if name == "clean" else share > 1.3 / len(classes)
+    ink = trigger_named("Poison Ink", data)
+    opened = [
+        attack_success(victim("Poison Ink", data).probabilities, each, images[::4], labels[::4], target=target)
+        for each in (ink, clean)
+    ]
+    assert opened[0] > opened[1] + 40
 
 
 def test_the_explorer_answers_every_control() -> None:

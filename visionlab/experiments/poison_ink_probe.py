@@ -1,4 +1,4 @@
-"""What the lab and the app on Poison Ink look at: an image on its way through ink, change and reader, and a sweep."""
+"""What the lab and the app on Poison Ink look at: an image on its way, sweeps, spectra, checks of shipped networks."""
 
 from __future__ import annotations
 
@@ -15,35 +15,55 @@ from torch import Tensor
 
 from visionlab import weights
 from visionlab.data.graded import GRADED
-from visionlab.data.images import load, photograph
+from visionlab.data.images import photograph
 from visionlab.data.world.explore import Choice, SceneView, Slider
-from visionlab.experiments.poison_ink_victims import INK
+from visionlab.experiments.experiment import Job
+from visionlab.experiments.poison_ink import VICTIMS
+from visionlab.experiments.poison_ink_victims import INK, SIZE
+from visionlab.experiments.poison_ink_victims import images_of as images_of_job
 from visionlab.measure.image_quality import psnr
 from visionlab.predictor import Predictor
 from visionlab.protection.defences import CHECKS, Case, Finding, check
 from visionlab.protection.poison_ink import PoisonInk, colour_found
 from visionlab.protection.robustness import changed
 from visionlab.protection.structure import edges, ink_pattern
-from visionlab.protection.triggers import BadNets, Blend, Ink, Trigger, clean
+from visionlab.protection.triggers import BadNets, Blend, Ink, Sinusoid, Trigger, clean
 from visionlab.protection.victims import attack_success, poison
 
 __all__ = [
-    "SUSPECTS",
-    "InkView",
-    "controls",
-    "explore",
-    "follow",
-    "residual",
-    "suspect",
-    "sweep",
-    "told",
-    "trigger_named",
-]
+    "DATA", "SUSPECTS", "TILES", "Fired", "InkView", "Known", "controls", "explore", "finding_of", "fire", "follow",
+    "hiding", "images_of", "residual", "spectra", "spectrum", "suspect", "sweep", "told", "trigger_named", "victim",
+]  # fmt: skip
 
 UNCHANGED = "as it is"
-TARGET = "SeaLake"
 SUSPECTS = {"clean": "clean", "BadNets": "badnets", "Blend": "blend", "Poison Ink": "ink"}
-"""Networks of satellite tiles that ship, by what they were poisoned with: endings of their names."""
+"""Classifiers that ship for each of `DATA`, by what they were poisoned with: endings of their names."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """Data for which networks ship.
+
+    Args:
+        short: how the names of the classifiers call it.
+        target: the class that the triggers open.
+        hiders: weights of hider and reader, by how they were trained.
+    """
+
+    short: str
+    target: str
+    hiders: Mapping[str, str]
+
+
+TILES = "satellite tiles"
+DATA = {
+    TILES: Known(
+        "eurosat",
+        "SeaLake",
+        {"with interference": "ink_eurosat", "without": "ink_eurosat_plain", "with JPEG as well": "ink_eurosat_jpeg"},
+    ),
+    "shapes of the world": Known("world", "sphere", {"with interference": "ink_world"}),
+}
 
 
 @dataclass(frozen=True)
@@ -179,33 +199,114 @@ def sweep(
     return {name: [success(*victim, strength) for strength in strengths] for name, victim in victims.items()}
 
 
-def trigger_named(name: str) -> Trigger:
+@torch.no_grad()
+def spectrum(trigger: Trigger, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "h w"]:
+    """Mean amplitude spectrum of what a trigger changes, in units of the image; the constant part is in the middle.
+
+    Of each difference the channels are averaged first. A wave of amplitude A is a pair of spikes A / 2 high.
+
+    Args:
+        trigger: under test; `clean` gives zeros.
+        images: in [0, 1], at least one.
+    """
+    grey = (trigger(images) - images).mean(1)
+    return torch.fft.fftshift(torch.fft.fft2(grey, norm="forward").abs().mean(0))
+
+
+# --- What ships -------------------------------------------------------------------------------------------------------
+
+
+@cache
+def images_of(data: str, split: str) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+    """Return images (N, 3, 32, 32) in [0, 1], labels and class names of one of `DATA`, as the networks were given."""
+    made = weights.card(f"victim_{DATA[data].short}_clean")
+    return images_of_job(Job(made.variant, made.seed, VICTIMS.preset(made.preset), made.data), split)
+
+
+@cache
+def hiding(data: str, trained: str = "with interference") -> PoisonInk:
+    """Return the hider and reader that ship for one of `DATA`, by how they were trained."""
+    return weights.load(DATA[data].hiders[trained]).model  # type: ignore[return-value]
+
+
+@cache
+def victim(name: str, data: str = TILES) -> Predictor:
+    """Return a network of `SUSPECTS`."""
+    return weights.load(f"victim_{DATA[data].short}_{SUSPECTS[name]}")
+
+
+def trigger_named(name: str, data: str = TILES) -> Trigger:
     """Return the trigger that a network of `SUSPECTS` was poisoned with."""
     if name == "Poison Ink":
-        return Ink(weights.load("ink_eurosat").model)  # type: ignore[arg-type]
-    known: dict[str, Trigger] = {"BadNets": BadNets(), "Blend": Blend(photograph("chelsea", 32))}
+        return Ink(hiding(data))
+    known: dict[str, Trigger] = {"BadNets": BadNets(), "Blend": Blend(photograph("chelsea", SIZE))}
     return known.get(name, clean)
 
 
 @cache
-def suspect(name: str) -> Case:
-    """Return a network of `SUSPECTS` with 300 clean tiles, and 600 of those that it was trained on."""
-    held_out, known = (load("eurosat_mini", split, size=32) for split in ("test", "train"))
-    images, labels = held_out.tensors()
+def suspect(name: str, data: str = TILES) -> Case:
+    """Return a network of `SUSPECTS` with 300 clean images, and a quarter of those that it was trained on."""
+    images, labels, classes = images_of(data, "test")
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))[:300]
-    trained, told_as = known.tensors()
+    trained, told_as, _ = images_of(data, "train")
     if name != "clean":
-        target = known.classes.index(TARGET)
-        found = poison(trained, told_as, trigger_named(name), target=target, ratio=0.1, classes=10, seed=0)
+        found = poison(
+            trained, told_as, trigger_named(name, data), target=classes.index(DATA[data].target), ratio=0.1,
+            classes=len(classes), seed=0,
+        )  # fmt: skip
         trained, told_as = found.images, found.labels
-    some = torch.arange(0, len(trained), 4)
-    predictor = weights.load(f"victim_eurosat_{SUSPECTS[name]}")
-    return Case(predictor, images[order], labels[order], trained[some], told_as[some])
+    return Case(victim(name, data), images[order], labels[order], trained[::4], told_as[::4])
 
 
-def told(name: str, what: str) -> tuple[Finding, str]:
+@dataclass(frozen=True)
+class Fired:
+    """What a network of `SUSPECTS` says to an image.
+
+    Args:
+        triggered: the image (3, H, W) with the network's trigger, after the change.
+        before: answer and its probability, without the trigger.
+        after: the same with it.
+        opens: whether it is the trigger that made the answer the target.
+        psnr: of the trigger, in dB.
+    """
+
+    triggered: Tensor
+    before: tuple[str, float]
+    after: tuple[str, float]
+    opens: bool
+    psnr: float
+
+
+def fire(image: Float[Tensor, "3 h w"], steps: Sequence[tuple[str, float]], data: str = TILES) -> dict[str, Fired]:
+    """Show each network of `SUSPECTS` an image in [0, 1] without and with its trigger, both after the same change."""
+    found = {}
+    for name in SUSPECTS:
+        carries = trigger_named(name, data)(image[None])
+        triggered = changed(carries, steps)
+        before, after = (
+            next(iter(victim(name, data)(each, top=1)[0].items())) for each in (changed(image[None], steps), triggered)
+        )
+        opens = after[0] == DATA[data].target != before[0]
+        found[name] = Fired(triggered[0], before, after, opens, psnr(image[None], carries).item())
+    return found
+
+
+def spectra(data: str = TILES) -> dict[str, Tensor]:
+    """Return the `spectrum` of each trigger of `SUSPECTS`, and of waves, over 100 images."""
+    triggers = {name: trigger_named(name, data) for name in SUSPECTS if name != "clean"} | {"SIG": Sinusoid()}
+    images = images_of(data, "test")[0][::6]
+    return {name: spectrum(trigger, images) for name, trigger in triggers.items()}
+
+
+@cache
+def finding_of(name: str, what: str, data: str = TILES) -> Finding:
+    """Run a check on a network of `SUSPECTS`."""
+    return check(what, suspect(name, data))
+
+
+def told(name: str, what: str, data: str = TILES) -> tuple[Finding, str]:
     """Run a check on a network of `SUSPECTS`: its finding, and what it means beside the clean one's."""
-    finding, reference = check(what, suspect(name)), check(what, suspect("clean"))
+    finding, reference = finding_of(name, what, data), finding_of("clean", what, data)
     words = (
         f"{finding.meaning.capitalize()}: {finding.score:.2f}; the clean network has {reference.score:.2f}. It looks at"
         f" {CHECKS[what].looks_at}. It cannot see {CHECKS[what].cannot_see}."

@@ -21,6 +21,7 @@ __all__ = [
     "ink_strip",
     "measured_table",
     "residual_rows",
+    "spectra",
     "success_curves",
     "success_grid",
 ]
@@ -76,6 +77,38 @@ def residual_rows(rows: Mapping[str, tuple[np.ndarray, np.ndarray, float]], alt:
     axes[0, 0].set_ylabel("image", fontsize=10)
     axes[1, 0].set_ylabel("difference ×8", fontsize=10)
     return figure(fig, alt, few_colours=True)
+
+
+def spectra(rows: Mapping[str, np.ndarray], title: str) -> Figure:
+    """Show what triggers change as waves, side by side on one logarithmic scale that spans a factor of 1000.
+
+    Args:
+        rows: by trigger: mean amplitudes (H, W) in units of the image, the constant part at (H // 2, W // 2).
+        title: of the figure.
+    """
+    import matplotlib.pyplot as plt
+    from matplotlib.colors import LogNorm
+
+    highest = 255 * max(1e-6, *(values.max() for values in rows.values()))
+    scale = LogNorm(highest / 1000, highest, clip=True)
+    fig, axes = plt.subplots(1, len(rows), figsize=(2.3 * len(rows) + 0.9, 2.9), sharey=True, squeeze=False)
+    words = []
+    for axis, (name, values) in zip(axes[0], rows.items(), strict=True):
+        height, width = values.shape
+        left, top = -(width // 2) - 0.5, -(height // 2) - 0.5
+        drawn = axis.imshow(255 * values, norm=scale, extent=(left, left + width, top + height, top))
+        axis.set_title(name, fontsize=11, fontweight="normal", loc="center")
+        axis.set_xlabel("waves across")
+        axis.grid(visible=False)
+        down, across = np.unravel_index(values.argmax(), values.shape)
+        place = f"at {abs(across - width // 2)} waves across and {abs(down - height // 2)} down"
+        words.append(
+            f"{name} changes nothing" if not values.any() else f"{name} at most {255 * values.max():.2g} {place}"
+        )
+    axes[0, 0].set_ylabel("waves down")
+    fig.colorbar(drawn, ax=axes[0], label="amplitude, of 255")
+    fig.suptitle(title, x=0, ha="left", fontsize=13, fontweight="bold")
+    return figure(fig, f"{title}: mean amplitude of each wave, of 255. {'; '.join(words)}.")
 
 
 def success_curves(
