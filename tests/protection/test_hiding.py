@@ -172,6 +172,21 @@ def test_gain_scales_what_is_hidden() -> None:
     torch.testing.assert_close(twice - images, 2 * (once - images), atol=1.5 / 255 + 1e-6, rtol=0)
 
 
+def test_amplitude_is_how_far_the_inked_places_move() -> None:
+    """Two pixels deep in a square of ink G is 1, and everywhere else it is known, whatever the network prefers."""
+    images = torch.rand(2, 3, 16, 16)
+    mask = torch.zeros(2, 1, 16, 16)
+    mask[0, :, 4:12, 4:12] = 1
+    mask[1] = 1
+    for amplitude in (0.05, 0.1):
+        model = ColourHider(amplitude=amplitude)
+        torch.nn.init.normal_(model.strength.out.weight)
+        change = (model(images, ink_pattern(mask, INKS[:2])) - images).detach()
+        reach = F.avg_pool2d(F.max_pool2d(mask, 3, 1, 1), 3, 1, 1, count_include_pad=False)
+        expected = amplitude * reach.square().sum((1, 2, 3)).sqrt()
+        torch.testing.assert_close(change.flatten(1).norm(dim=1), expected, rtol=1e-4, atol=0)
+
+
 def test_double_precision_and_single_agree() -> None:
     images, pattern = torch.rand(2, 3, 12, 16), ink_pattern((torch.rand(2, 1, 12, 16) > 0.8).float(), INKS[:2])
     exact = hider().double()(images.double(), pattern.double())
@@ -179,8 +194,12 @@ def test_double_precision_and_single_agree() -> None:
     torch.testing.assert_close(hider()(images, pattern).double(), exact, atol=1e-5, rtol=0)
 
 
-def test_the_gradient_reaches_every_parameter() -> None:
+def test_the_gradient_reaches_every_parameter_and_a_bare_image_does_no_harm() -> None:
     model = hider()
-    images = torch.rand(4, 3, 16, 16)
-    model(images, ink_pattern(edges(images), INKS[:4])).square().sum().backward()
-    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())
+    images = torch.cat([torch.rand(4, 3, 16, 16), torch.full((1, 3, 16, 16), 0.4)])
+    inked = model(images, ink_pattern(edges(images), INKS[:5]))
+    (inked * torch.rand(5, 3, 16, 16)).sum().backward()
+    for parameter in model.parameters():
+        assert parameter.grad is not None
+        assert parameter.grad.isfinite().all()
+        assert parameter.grad.abs().sum() > 0
