@@ -187,6 +187,16 @@ def test_amplitude_is_how_far_the_inked_places_move() -> None:
         torch.testing.assert_close(change.flatten(1).norm(dim=1), expected, rtol=1e-4, atol=0)
 
 
+def test_no_place_gets_more_than_three_times_what_another_gets() -> None:
+    model = hider()
+    torch.nn.init.normal_(model.strength.out.weight, std=20.0)
+    everywhere = ink_pattern(torch.ones(1, 1, 32, 32), INKS[:1])
+    images = torch.zeros(1, 3, 32, 32)
+    images[..., 16:] = torch.rand(1, 3, 32, 16)
+    lengths = (model(images, everywhere) - images).detach().norm(dim=1)
+    assert 1.2 < lengths.max() / lengths.min() <= 3 + 1e-3
+
+
 def test_double_precision_and_single_agree() -> None:
     images, pattern = torch.rand(2, 3, 12, 16), ink_pattern((torch.rand(2, 1, 12, 16) > 0.8).float(), INKS[:2])
     exact = hider().double()(images.double(), pattern.double())

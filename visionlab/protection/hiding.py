@@ -49,26 +49,27 @@ class Hider(nn.Module):
 class ColourHider(nn.Module):
     """Image and pattern to the inked image: where the ink is strong is learned, its colour and amount are given.
 
-    The change is r = amplitude * G * s * u. G: the inked places, grown by a pixel and blurred. s: blur(softplus(2 n +
-    0.5)), n the mean of the three channels of a `Hider`, divided by its root mean square over G. u: the unit chroma of
+    The change is r = amplitude * G * s * u. G: the inked places, grown by a pixel and blurred. s: blur(1/2 + sigmoid(2
+    n)), n the mean of the three channels of a `Hider`, divided by its root mean square over G. u: the unit chroma of
     the ink (`structure.chroma_direction`), taken from the pattern nearby, so that each place of a pattern with several
     inks gets its own. Two pixels beyond the structure nothing changes, and the mean of the channels never does. Grey
     ink has no chroma: nothing of it is hidden (`structure.nearest_ink` refuses it).
 
     So little freedom is on purpose (ours, after the pipeline of arXiv 2108.02360): inks that differ in hue change the
     image in different directions, and a network that imitates inked images learns a smooth change in a fixed colour,
-    but not the ripples that a free residual invents. As the amount is given, no loss needs to hold it down, and the
-    networks never find that hiding nothing is best: train with ``Weights(invisible=0)``.
+    but not the ripples that a free residual invents. As the amount is given, no loss needs to hold it down: train with
+    ``Weights(invisible=0)``. As no place gets more than three times what another gets, the ink stays on the whole
+    structure: without a bound all of it ends in one bright blob, and the reader draws its colour everywhere.
 
     It gives the inked image itself: use it in a `poison_ink.PoisonInk` without ``tint``.
 
     Args:
         widths: channels of the two levels.
         amplitude: root mean square length of the change over the inked places, in units of the image. PSNR follows:
-            twice the amplitude, or ``gain``, is 6 dB less.
+            on EuroSAT 0.1 gives 33.7 dB, and twice as much, or twice the ``gain``, 6 dB less.
     """
 
-    def __init__(self, *, widths: tuple[int, int] = (32, 64), amplitude: float = 0.08) -> None:
+    def __init__(self, *, widths: tuple[int, int] = (32, 64), amplitude: float = 0.1) -> None:
         super().__init__()
         self.strength = Hider(widths=widths)
         self.amplitude = amplitude
@@ -84,7 +85,7 @@ class ColourHider(nn.Module):
         inked = ink.any(1, keepdim=True).to(pattern.dtype)
         reach = _blurred(F.max_pool2d(inked, 3, stride=1, padding=1))
         nearby = chroma_direction(_blurred(_blurred(ink)))
-        strength = _blurred(F.softplus(2 * self.strength(images, pattern).mean(1, keepdim=True) + 0.5))
+        strength = _blurred(0.5 + torch.sigmoid(2 * self.strength(images, pattern).mean(1, keepdim=True)))
         change = reach * strength
         given, found = (x.square().sum((1, 2, 3), keepdim=True).clamp(min=1e-12).sqrt() for x in (reach, change))
         return images + self.amplitude * given / found * change * nearby
