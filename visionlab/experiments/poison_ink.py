@@ -8,6 +8,7 @@ from visionlab.data import world
 from visionlab.experiments import poison_ink_defences as defences
 from visionlab.experiments.claim import Claim, Kept
 from visionlab.experiments.experiment import Experiment
+from visionlab.experiments.poison_ink_inks import INKS
 from visionlab.experiments.poison_ink_scope import BUDGET, NETWORKS, SCHEDULES
 from visionlab.experiments.poison_ink_victims import (
     AFTER,
@@ -17,7 +18,6 @@ from visionlab.experiments.poison_ink_victims import (
     HIDING_RECIPE,
     LARGE_HIDING,
     LARGE_VICTIM,
-    MOVES,
     STEALTH_CODE,
     VICTIM_CODE,
     VICTIM_RECIPE,
@@ -28,7 +28,7 @@ from visionlab.experiments.poison_ink_victims import (
     measure_victim,
 )
 from visionlab.protection.poison_ink import colour_found
-from visionlab.protection.robustness import STANDARD, changed, robustness
+from visionlab.protection.robustness import MOVES, STANDARD, changed, robustness, uncovered
 from visionlab.protection.triggers import Ink
 from visionlab.train.loop import Recipe
 from visionlab.weights import Card
@@ -46,7 +46,7 @@ HIDING = Experiment(
         "gpu": Hiding(recipe=LARGE_HIDING),
     },
     data=("eurosat_mini", "world"),
-    defined_by=(*HIDING_CODE, *STEALTH_CODE, Ink, detection, colour_found, changed, STANDARD, MOVES),
+    defined_by=(*HIDING_CODE, *STEALTH_CODE, Ink, detection, colour_found, changed, uncovered, STANDARD, MOVES),
     versions={"world": world.VERSION},
     claims=(
         Claim(
@@ -228,7 +228,7 @@ DEFENCES = Experiment(
     claims=defences.claims(),
 )
 
-EXPERIMENTS = (HIDING, VICTIMS, WORLD, SCHEDULES, BUDGET, NETWORKS, DEFENCES)
+EXPERIMENTS = (HIDING, INKS, VICTIMS, WORLD, SCHEDULES, BUDGET, NETWORKS, DEFENCES)
 
 WORLD_SHAPES = Hiding(recipe=HIDING_RECIPE).shapes
 TILES = (
@@ -265,6 +265,21 @@ WEIGHTS = (
     hiding_card("ink_eurosat", "interference", "eurosat_mini"),
     hiding_card("ink_eurosat_plain", "no interference", "eurosat_mini"),
     hiding_card("ink_eurosat_jpeg", "interference and JPEG", "eurosat_mini"),
+    Card(
+        name="ink_eurosat_hues",
+        network="visionlab.protection.poison_ink:many_inks",
+        kwargs={},
+        classes=("red", "green", "blue"),
+        size=32,
+        mean=(0.0, 0.0, 0.0),
+        std=(1.0, 1.0, 1.0),
+        experiment="poison_ink/inks",
+        preset="long",
+        variant="interference",
+        data="eurosat_mini",
+        seed=0,
+        licence=EUROSAT_LICENCE,
+    ),
     hiding_card("ink_world", "interference", "world"),
     *(
         victim_card(f"victim_{short}_{attack}", variant, data)

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -25,7 +24,7 @@ from visionlab.measure.image_quality import psnr
 from visionlab.predictor import Predictor
 from visionlab.protection.defences import CHECKS, Case, Finding, check
 from visionlab.protection.poison_ink import PoisonInk, colour_found
-from visionlab.protection.robustness import changed
+from visionlab.protection.robustness import changed, uncovered
 from visionlab.protection.structure import edges, ink_pattern
 from visionlab.protection.triggers import BadNets, Blend, Ink, Sinusoid, Trigger, clean
 from visionlab.protection.victims import attack_success, poison
@@ -127,9 +126,7 @@ def follow(
     mask = edges(x, threshold)
     poisoned = networks.hide(x, colour, mask=mask, gain=gain)
     after, plain = (changed(each, steps, seed=seed) for each in (poisoned, x))
-    inside = changed(torch.ones_like(x), [step for step in steps if step[0] not in ("noise", "colour")], seed=seed)
-    outside = F.max_pool2d((inside[:, :1] < 0.9).to(x.dtype), 3, stride=1, padding=1)
-    drawn, share = colour_found(networks, after, outside=outside)
+    drawn, share = colour_found(networks, after, outside=uncovered(x, steps, seed=seed))
     nearer = bool((drawn - colour).norm() < (drawn - 1).norm())
     shown = {
         "clean": x, "structure": mask.expand_as(x), "pattern": ink_pattern(mask, colour), "poisoned": poisoned,

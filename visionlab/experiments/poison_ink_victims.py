@@ -26,7 +26,7 @@ from visionlab.protection.defences.case import features_of
 from visionlab.protection.hiding import Hider, Reader
 from visionlab.protection.interference import NONE, Interference
 from visionlab.protection.poison_ink import PoisonInk, Weights, colour_found, ink_loss, train_ink
-from visionlab.protection.robustness import GEOMETRY, STANDARD, changed, robustness
+from visionlab.protection.robustness import GEOMETRY, STANDARD, changed, robustness, uncovered
 from visionlab.protection.structure import FixedPattern, adaptive_threshold, edges, ink_pattern, sobel_magnitude
 from visionlab.protection.triggers import BadNets, Blend, Ink, Sinusoid, Trigger, Warp, clean
 from visionlab.protection.victims import (
@@ -65,7 +65,6 @@ HIDDEN_BY = {
 } | {name: name for name in STAMPS}
 """The attacks that hide by networks, and how those are trained."""
 ATTACKS = ("clean", "BadNets", "Blend", "SIG", "WaNet", *STAMPS, *list(HIDDEN_BY)[:3])
-MOVES = ("flip", "rotation", "crop and resize", "shrink and pad", "shift")
 AFTER = "least success after flip, turn or crop (%)"
 LOGO = (
     "11110000", "10010110", "10010110", "11110000",
@@ -217,8 +216,7 @@ def detection(networks: PoisonInk, trigger: Trigger, images: Tensor, seed: int) 
     ink = torch.tensor(INK) / 255
     metrics = {}
     for name, steps in STANDARD.items():
-        inside = changed(torch.ones_like(images), [step for step in steps if step[0] in MOVES], seed=seed)
-        outside = F.max_pool2d((inside[:, :1] < 0.99).to(images.dtype), 3, stride=1, padding=1)
+        outside = uncovered(images, steps, seed=seed)
         for kind, x in (("detected", trigger(images)), ("false alarms", images)):
             colour, share = colour_found(networks, changed(x, steps, seed=seed), outside=outside)
             nearer = (colour - ink).norm(dim=1) < (colour - 1).norm(dim=1)

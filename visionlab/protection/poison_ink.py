@@ -40,13 +40,13 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from visionlab.data.graded import to_8_bits, warp
-from visionlab.protection.hiding import Hider, Reader
+from visionlab.protection.hiding import ColourHider, Hider, Reader
 from visionlab.protection.interference import Interference, through_jpeg
 from visionlab.protection.structure import FixedPattern, edges, ink_pattern, random_inks
 from visionlab.train.loop import Fit, Hook, Recipe, fit
 from visionlab.train.stream import Batch, Paced, Shuffled
 
-__all__ = ["PoisonInk", "Weights", "adversarial_loss", "colour_found", "ink_loss", "train_ink"]
+__all__ = ["PoisonInk", "Weights", "adversarial_loss", "colour_found", "ink_loss", "many_inks", "train_ink"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,6 +171,11 @@ class PoisonInk(nn.Module):
             "pattern": ink_pattern(mask, ink.to(images)),
             "drawing": self.reader(interfere(poisoned)), "clean drawing": self.reader(clean),
         }  # fmt: skip
+
+
+def many_inks() -> PoisonInk:
+    """Networks for any ink that has a hue, such as `structure.HUES`: ours, see `hiding.ColourHider`."""
+    return PoisonInk(ColourHider(), tint=0.0)
 
 
 def ink_loss(parts: dict[str, Tensor], weights: Weights, progress: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -16,7 +17,7 @@ from visionlab.data.graded import compose, strength_of
 from visionlab.protection.triggers import Trigger
 from visionlab.protection.victims import attack_success, predictions
 
-__all__ = ["GEOMETRY", "STANDARD", "changed", "robustness"]
+__all__ = ["GEOMETRY", "MOVES", "STANDARD", "changed", "robustness", "uncovered"]
 
 STANDARD: dict[str, tuple[tuple[str, float], ...]] = {
     "none": (),
@@ -34,12 +35,26 @@ STANDARD: dict[str, tuple[tuple[str, float], ...]] = {
 GEOMETRY = ("flip", "rotation 15", "crop 7/8")
 """Changes of place that leave a classifier's accuracy nearly whole, even of one that was trained without them."""
 
+MOVES = ("flip", "rotation", "crop and resize", "shrink and pad", "shift")
+"""Transforms that move pixels, and may leave a part of the frame without image."""
+
 
 def changed(
     images: Float[Tensor, "b 3 h w"], steps: Sequence[tuple[str, float]], *, seed: int = 0
 ) -> Float[Tensor, "b 3 h w"]:
     """Return images under transforms in turn, (name, strength) each; the same draw for the same seed."""
     return compose(images, steps, generator=torch.Generator().manual_seed(seed))
+
+
+def uncovered(
+    images: Float[Tensor, "b 3 h w"], steps: Sequence[tuple[str, float]], *, seed: int = 0
+) -> Float[Tensor, "b 1 h w"]:
+    """Where images that were `changed` show no image (B, 1, H, W), but black: 1 there and on the pixels beside it.
+
+    The border of what is black is no structure, see `structure.edges`.
+    """
+    inside = changed(torch.ones_like(images), [step for step in steps if step[0] in MOVES], seed=seed)
+    return F.max_pool2d((inside[:, :1] < 0.99).to(images.dtype), 3, stride=1, padding=1)
 
 
 def robustness(
