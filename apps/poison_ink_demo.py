@@ -27,13 +27,13 @@ try:
     from visionlab.show import poison_ink as draw
     from visionlab.show import theme
     from visionlab.show.defences import finding_figure
-    from visionlab.show.figure import Figure
+    from visionlab.show.figure import Figure, enlarged
 except ImportError as error:
     raise SystemExit(f"this app needs visionlab ({error}): run `make app` in the repository") from error
 
 LARGEST = 40_000_000  # pixels
 BUDGET = 3  # checks of a mystery
-DATA, TILES, NETWORKS, UNCHANGED = probe.DATA, probe.TILES, probe.SUSPECTS, probe.UNCHANGED
+DATA, TILES, MANY, NETWORKS, UNCHANGED = probe.DATA, probe.TILES, probe.MANY, probe.SUSPECTS, probe.UNCHANGED
 QUICK = [name for name in CHECKS if name != "Neural Cleanse"]
 WAVES = """Below, the difference that a trigger makes, taken apart into waves; slow ones are in the middle. *How to read
 it*: two bright points are one wave over the whole image (SIG), soft patches up to the corners are a few pixels
@@ -87,27 +87,23 @@ def square(picture: Image.Image | None, side: int) -> torch.Tensor:
     return torch.from_numpy(np.asarray(cut, dtype=np.float32) / 255).permute(2, 0, 1)
 
 
-def large(picture: np.ndarray | torch.Tensor, side: int = 320) -> Image.Image:
-    """Return a small picture enlarged so that its pixels can be seen."""
-    array = picture.permute(1, 2, 0).numpy() if isinstance(picture, torch.Tensor) else picture
-    image = Image.fromarray((np.clip(array, 0, 1) * 255).round().astype(np.uint8))
-    return image.resize((side, side), Image.Resampling.NEAREST)
-
-
 def drawn(figure: Figure) -> Image.Image:
     """Return a figure as a picture."""
     return Image.open(io.BytesIO(figure.png()))
 
 
-def hide(picture: Image.Image | None, side: int, reader: str, gain: float, threshold: float, data: str) -> tuple:
+def hide(
+    picture: Image.Image | None, side: int, reader: str, hue: float, gain: float, threshold: float, data: str
+) -> tuple:
     """Hide ink in a picture: clean and poisoned side by side, the steps between, and how well it is hidden."""
     if reader not in DATA[data].hiders:
         raise gr.Error(f"For {data} there are networks trained {', '.join(DATA[data].hiders)}; choose one of them.")
     x = square(picture, int(side))
     view = probe.follow(
-        probe.hiding(data, reader), x, gain=float(gain), threshold=threshold / 255 if threshold else None
-    )
-    steps = [(large(getattr(view, part), 160), title) for part, title in (
+        probe.hiding(data, reader), x, ink=probe.ink_of(hue) if reader == MANY else probe.INK, gain=float(gain),
+        threshold=threshold / 255 if threshold else None,
+    )  # fmt: skip
+    steps = [(enlarged(getattr(view, part), 160), title) for part, title in (
         ("structure", "structure"), ("pattern", "in ink"), ("residual", "difference ×8"),
         ("drawing", "read from it"), ("clean_drawing", "read without ink"),
     )]  # fmt: skip
@@ -119,14 +115,16 @@ def hide(picture: Image.Image | None, side: int, reader: str, gain: float, thres
         f" {255 * (poisoned - x).abs().max().item():.0f} of 255; {100 * view.structure[..., 0].mean():.0f} % of the"
         f" pixels are edges. {found[view.found]}"
     )
-    return (large(view.clean), large(view.poisoned)), steps, words
+    if view.found and reader == MANY:
+        words += f" It was written in hue {hue:.0f}°, and is read as {view.read:.0f}°."
+    return (enlarged(view.clean), enlarged(view.poisoned)), steps, words
 
 
 def fire(picture: Image.Image | None, change: str, strength: float, data: str) -> tuple[list, list[list[str]], str]:
     """Show a picture with each trigger, changed, and what each network says to it with and without."""
     x = square(picture, 32)
     found = probe.fire(x, () if change == UNCHANGED else ((change, float(strength)),), data)
-    pictures = [(large(each.triggered, 160), name) for name, each in found.items()]
+    pictures = [(enlarged(each.triggered.permute(1, 2, 0).numpy(), 160), name) for name, each in found.items()]
     rows = []
     for name, each in found.items():
         said = [f"{label} ({100 * share:.0f} %)" for label, share in (each.before, each.after)]
@@ -207,7 +205,7 @@ def examples(data: str) -> dict[str, Image.Image]:
     images, labels, classes = probe.images_of(data, "test")
     chosen = {kind: images[labels == i][12] for i, kind in enumerate(classes) if kind != DATA[data].target}
     chosen |= {"a cat": photograph("chelsea", 128), "an astronaut": photograph("astronaut", 128)}
-    return {name: large(picture, 128) for name, picture in chosen.items()}
+    return {name: enlarged(picture.permute(1, 2, 0).numpy(), 128) for name, picture in chosen.items()}
 
 
 def switch(data: str) -> tuple[gr.Dropdown, gr.Radio]:
@@ -236,6 +234,7 @@ def hide_tab(demo: gr.Blocks, picture: gr.Image, data: gr.Radio) -> gr.Radio:
             side = gr.Radio([32, 64, 128], value=32, label="pixels", elem_id="side", info="the networks know 32")
             readers = list(DATA[TILES].hiders)
             reader = gr.Radio(readers, value=readers[0], label="networks trained", elem_id="reader")
+            hue = gr.Slider(0, 345, 135, step=15, label="hue of the ink", elem_id="hue", info=f"of networks {MANY}")
             gain = gr.Slider(0, 4, 1.25, step=0.25, label="ink strength", elem_id="gain", info="0 hides nothing")
             threshold = gr.Slider(
                 0, 80, 0, step=2, label="edge threshold", elem_id="threshold", info="of 255; 0: the image's own"
@@ -245,7 +244,7 @@ def hide_tab(demo: gr.Blocks, picture: gr.Image, data: gr.Radio) -> gr.Radio:
         )
     steps = gr.Gallery(label="step by step", columns=5, elem_id="steps", format="png", height=280, object_fit="contain")
     words = gr.Textbox(label="in words", interactive=False, elem_id="hidden", lines=2)
-    live(demo, hide, "hide", [picture, side, reader, gain, threshold, data], [pair, steps, words])
+    live(demo, hide, "hide", [picture, side, reader, hue, gain, threshold, data], [pair, steps, words])
     return reader
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from colorsys import hsv_to_rgb, rgb_to_hsv
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -30,8 +31,9 @@ from visionlab.protection.triggers import BadNets, Blend, Ink, Sinusoid, Trigger
 from visionlab.protection.victims import attack_success, poison
 
 __all__ = [
-    "DATA", "SUSPECTS", "TILES", "Fired", "InkView", "Known", "controls", "explore", "finding_of", "fire", "follow",
-    "hiding", "images_of", "residual", "spectra", "spectrum", "suspect", "sweep", "told", "trigger_named", "victim",
+    "DATA", "MANY", "SUSPECTS", "TILES", "Fired", "InkView", "Known", "controls", "explore", "finding_of", "fire",
+    "follow", "hiding", "images_of", "ink_of", "residual", "spectra", "spectrum", "suspect", "sweep", "told",
+    "trigger_named", "victim",
 ]  # fmt: skip
 
 UNCHANGED = "as it is"
@@ -54,12 +56,17 @@ class Known:
     hiders: Mapping[str, str]
 
 
-TILES = "satellite tiles"
+TILES, MANY = "satellite tiles", "for eight inks"
 DATA = {
     TILES: Known(
         "eurosat",
         "SeaLake",
-        {"with interference": "ink_eurosat", "without": "ink_eurosat_plain", "with JPEG as well": "ink_eurosat_jpeg"},
+        {
+            "with interference": "ink_eurosat",
+            "without": "ink_eurosat_plain",
+            "with JPEG as well": "ink_eurosat_jpeg",
+            MANY: "ink_eurosat_hues",
+        },
     ),
     "shapes of the world": Known("world", "sphere", {"with interference": "ink_world"}),
 }
@@ -80,6 +87,7 @@ class InkView:
         clean_drawing: what it draws of the clean image after the same change.
         psnr: of the poisoned image, in dB.
         found: whether the drawing of the poisoned image is nearer to the ink than to white; None without edges.
+        read: hue of what is drawn on the edges, in degrees.
     """
 
     clean: np.ndarray
@@ -92,6 +100,13 @@ class InkView:
     clean_drawing: np.ndarray
     psnr: float
     found: bool | None
+    read: float
+
+
+def ink_of(hue: float) -> tuple[int, int, int]:
+    """Return the ink (0 to 255) of a hue in degrees, as saturated and as bright as those of `structure.HUES`."""
+    red, green, blue = (round(255 * part) for part in hsv_to_rgb(hue % 360 / 360, 0.8, 0.8))
+    return red, green, blue
 
 
 def residual(images: Tensor, others: Tensor, times: float = 8.0) -> Tensor:
@@ -134,14 +149,18 @@ def follow(
         "drawing": networks.read(after), "clean_drawing": networks.read(plain),
     }  # fmt: skip
     pictures = {name: value[0].clamp(0, 1).permute(1, 2, 0).numpy() for name, value in shown.items()}
-    return InkView(**pictures, psnr=psnr(x, poisoned).item(), found=nearer if share.item() >= 0.01 else None)
+    return InkView(
+        **pictures, psnr=psnr(x, poisoned).item(), found=nearer if share.item() >= 0.01 else None,
+        read=360 * rgb_to_hsv(*drawn[0].clamp(0, 1).tolist())[0],
+    )  # fmt: skip
 
 
 def controls(images: Sequence[str]) -> tuple[Slider | Choice, ...]:
     """Return the controls of `explore`."""
     return (
         Choice("image", "image", tuple(images), images[0]),
-        Choice("reader", "networks trained", ("with interference", "without"), "with interference"),
+        Choice("reader", "networks trained", ("with interference", "without", MANY), "with interference"),
+        Slider("hue", "hue of the ink, where there are eight", 0.0, 345.0, 15.0, 135.0, "°"),
         Slider("gain", "ink strength", 0.0, 4.0, 0.25, 1.25),
         Slider("threshold", "edge threshold", 0.0, 80.0, 2.0, 0.0, " of 255"),
         Choice("change", "then", (UNCHANGED, *GRADED), UNCHANGED),
@@ -154,13 +173,17 @@ def explore(
 ) -> SceneView:
     """Answer the controls: the poisoned image, changed, and beside it all that led there and what is found in it."""
     steps = () if values["change"] == UNCHANGED else ((values["change"], values["strength"]),)
+    many = values["reader"] == MANY
     view = follow(
         networks[values["reader"]], images[values["image"]], gain=values["gain"],
+        ink=ink_of(values["hue"]) if many else INK,
         threshold=values["threshold"] / 255 if values["threshold"] else None, steps=steps,
     )  # fmt: skip
     found = {True: "ink found", False: "no ink found", None: "hardly an edge to look at"}[view.found]
     words = f"PSNR {view.psnr:.0f} dB; {100 * view.structure[..., 0].mean():.0f} % of the pixels are edges"
-    if victim is not None:
+    if many and view.found:
+        words += f"; written in hue {values['hue']:.0f}°, read as {view.read:.0f}°"
+    if victim is not None and not many:
         before, after = (
             next(iter(victim(torch.from_numpy(picture).permute(2, 0, 1), top=1)[0].items()))
             for picture in (view.clean, view.changed)

@@ -15,11 +15,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from PIL import Image
 
 if TYPE_CHECKING:
     import matplotlib.figure
 
-__all__ = ["Cell", "Figure", "Table", "figure"]
+__all__ = ["Cell", "Figure", "Table", "enlarged", "figure"]
 
 Cell = str | int | float | bool | np.number | None
 
@@ -57,8 +58,6 @@ class Figure:
         # Without the Software entry the bytes do not change with matplotlib's version alone.
         self.fig.savefig(buffer, format="png", dpi=_DPI, bbox_inches="tight", metadata={"Software": None})
         if self.few_colours:
-            from PIL import Image
-
             buffer.seek(0)
             picture = Image.open(buffer).convert("RGB").quantize(256, dither=Image.Dither.NONE)
             buffer = io.BytesIO()
@@ -89,6 +88,12 @@ def figure(fig: matplotlib.figure.Figure, alt: str, *, few_colours: bool = False
     shown = Figure(fig, alt, few_colours=few_colours)
     plt.close(fig)
     return shown
+
+
+def enlarged(picture: np.ndarray, side: int = 320) -> Image.Image:
+    """Return a small picture (H, W, 3) in [0, 1] enlarged to a square, so that its pixels can be seen."""
+    image = Image.fromarray((np.clip(picture, 0, 1) * 255).round().astype(np.uint8))
+    return image.resize((side, side), Image.Resampling.NEAREST)
 
 
 class Table:
