@@ -8,11 +8,13 @@ import torch
 
 from visionlab.experiments.poison_ink_probe import (
     DATA,
+    MANY,
     SUSPECTS,
     controls,
     explore,
     follow,
     images_of,
+    ink_of,
     residual,
     spectrum,
     suspect,
@@ -24,6 +26,7 @@ from visionlab.experiments.result import Result, Row
 from visionlab.predictor import Predictor
 from visionlab.protection.defences import Finding
 from visionlab.protection.poison_ink import PoisonInk
+from visionlab.protection.structure import edges, ink_pattern, nearest_ink
 from visionlab.protection.triggers import BadNets, Sinusoid, clean
 from visionlab.protection.victims import SmallResNet, attack_success
 from visionlab.show import poison_ink as draw
@@ -112,7 +115,15 @@ def test_what_ships_fits_its_data(data: str) -> None:
 
 def test_the_explorer_answers_every_control() -> None:
     images = {"tile": IMAGE, "large": torch.rand(3, 64, 64)}
-    answer = {"image": "tile", "reader": "without", "gain": 2.0, "threshold": 20.0, "change": "JPEG", "strength": 0.5}
+    answer = {
+        "image": "tile",
+        "reader": "without",
+        "hue": 0.0,
+        "gain": 2.0,
+        "threshold": 20.0,
+        "change": "JPEG",
+        "strength": 0.5,
+    }
     assert set(answer) == {control.name for control in controls(list(images))}
     both = {"with interference": networks(), "without": networks()}
     view = explore(both, images, answer, classifier())
@@ -121,6 +132,28 @@ def test_the_explorer_answers_every_control() -> None:
     assert len(view.panels) == 8
     assert all(panel.dtype == np.uint8 and panel.shape == (256, 256, 3) for _, panel in view.panels)
     assert explore(both, images, answer | {"change": "as it is", "image": "large"}, None).readout.startswith("PSNR")
+
+
+class Ideal(PoisonInk):
+    """Hides nothing, and draws every edge in the ink that it was last given."""
+
+    def hide(self, images: torch.Tensor, ink: torch.Tensor, **_: object) -> torch.Tensor:
+        self.ink = ink
+        return images
+
+    def read(self, images: torch.Tensor) -> torch.Tensor:
+        return ink_pattern(edges(images), self.ink)
+
+
+@pytest.mark.parametrize("hue", [0.0, 45.0, 135.0, 345.0])
+def test_the_explorer_writes_in_the_hue_that_was_chosen_and_says_which_was_read(hue: float) -> None:
+    values = {"image": "tile", "reader": MANY, "hue": hue, "gain": 1.0, "threshold": 0.0, "change": "as it is"}
+    view = explore({MANY: Ideal()}, {"tile": IMAGE}, values | {"strength": 0.0}, classifier())
+    assert view.caption == "ink found"
+    assert f"written in hue {hue:.0f}°, read as {hue:.0f}°" in view.readout
+    assert "classifier" not in view.readout, "it was poisoned with another ink"
+    assert ink_of(hue) == ink_of(hue + 360)
+    assert nearest_ink(torch.tensor([ink_of(hue)]) / 255) == round(hue / 45) % 8
 
 
 def test_a_sweep_asks_each_victim_at_each_strength() -> None:
@@ -162,6 +195,15 @@ def test_the_grid_and_the_table_hold_the_recorded_means() -> None:
     assert "21.0 [18.5, 23.5]" in table
     clean_row = next(line for line in table.splitlines() if line.startswith("clean"))
     assert clean_row.split() == ["clean", "1.0", "[-1.5,", "3.5]"], "only the accuracy of the clean network is told"
+
+
+def test_a_defence_is_empty_where_nothing_was_measured() -> None:
+    result = recorded()
+    result.rows = [row for row in result.rows if (row.variant, row.metric) != ("clean", "SSIM")]
+    table = repr(draw.defence_table(result, ["SSIM", "PSNR (dB)"], "Found"))
+    lines = [line.split() for line in table.splitlines()]
+    assert ["SSIM", "11.0", "21.0"] in lines
+    assert ["PSNR", "(dB)", "1.0", "11.0", "21.0"] in lines
 
 
 def test_the_budget_says_each_cell_of_its_map() -> None:

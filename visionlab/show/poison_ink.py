@@ -205,9 +205,8 @@ def measured_table(result: Result, metrics: Sequence[str], caption: str) -> Tabl
     return Table(rows, ["attack", *metrics], caption)
 
 
-def defence_table(result: Result, caption: str) -> Table:
-    """Tabulate what each defence measured of each attack: means over seeds; empty where there is nothing to measure."""
-    metrics = list(dict.fromkeys(row.metric for row in result.rows))
+def defence_table(result: Result, metrics: Sequence[str], caption: str) -> Table:
+    """Tabulate what defences measured of each attack: means over seeds; empty where there is nothing to measure."""
     have = {(row.variant, row.metric) for row in result.rows}
     rows = [
         [metric, *(f"{result.summary(v, metric).mean:.1f}" if (v, metric) in have else "" for v in result.variants)]
