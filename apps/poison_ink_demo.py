@@ -93,7 +93,7 @@ def drawn(figure: Figure) -> Image.Image:
 
 
 def hide(
-    picture: Image.Image | None, side: int, reader: str, hue: float, gain: float, threshold: float, data: str
+    picture: Image.Image | None, side: int, reader: str, gain: float, threshold: float, hue: float, data: str
 ) -> tuple:
     """Hide ink in a picture: clean and poisoned side by side, the steps between, and how well it is hidden."""
     if reader not in DATA[data].hiders:
@@ -234,17 +234,17 @@ def hide_tab(demo: gr.Blocks, picture: gr.Image, data: gr.Radio) -> gr.Radio:
             side = gr.Radio([32, 64, 128], value=32, label="pixels", elem_id="side", info="the networks know 32")
             readers = list(DATA[TILES].hiders)
             reader = gr.Radio(readers, value=readers[0], label="networks trained", elem_id="reader")
-            hue = gr.Slider(0, 345, 135, step=15, label="hue of the ink", elem_id="hue", info=f"of networks {MANY}")
             gain = gr.Slider(0, 4, 1.25, step=0.25, label="ink strength", elem_id="gain", info="0 hides nothing")
             threshold = gr.Slider(
                 0, 80, 0, step=2, label="edge threshold", elem_id="threshold", info="of 255; 0: the image's own"
             )
+            hue = gr.Slider(0, 345, 135, step=15, label="hue of the ink", elem_id="hue", info=f"of networks {MANY}")
         pair = gr.ImageSlider(
             label="clean | poisoned", interactive=False, elem_id="pair", format="png", height=420, width=420
         )
     steps = gr.Gallery(label="step by step", columns=5, elem_id="steps", format="png", height=280, object_fit="contain")
     words = gr.Textbox(label="in words", interactive=False, elem_id="hidden", lines=2)
-    live(demo, hide, "hide", [picture, side, reader, hue, gain, threshold, data], [pair, steps, words])
+    live(demo, hide, "hide", [picture, side, reader, gain, threshold, hue, data], [pair, steps, words])
     return reader
 
 

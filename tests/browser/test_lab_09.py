@@ -18,7 +18,8 @@ from visionlab import weights
 from visionlab.experiments import poison_ink_probe as probe
 from visionlab.show.widgets.scene import SceneExplorer
 
-hiding = {"with interference": weights.load("ink_eurosat").model, "without": weights.load("ink_eurosat_plain").model}
+ends = {"with interference": "", "without": "_plain", "for eight inks": "_hues"}
+hiding = {name: weights.load(f"ink_eurosat{end}").model for name, end in ends.items()}
 images = {"random": torch.rand(3, 32, 32), "other": torch.rand(3, 32, 32)}
 victim = weights.load("victim_eurosat_ink")
 heart = SceneExplorer(probe.controls(list(images)), lambda values: probe.explore(hiding, images, values, victim))
@@ -46,11 +47,12 @@ def test_the_page_says_what_python_computes_whatever_is_moved(shown: LabPage) ->
         page.keyboard.press(key)
         page.wait_for_function("seen => document.querySelector('.vl-scene').dataset.answers !== seen", arg=seen)
         assert shown.run_cell(1) == said(page)
-    for name, option in (("change", "flip"), ("reader", "without"), ("image", "other")):
+    for name, option in (("change", "flip"), ("reader", "without"), ("reader", "for eight inks"), ("image", "other")):
         seen = page.locator(".vl-scene").get_attribute("data-answers")
         page.locator(f"select.vl-scene-{name}").select_option(option)
         page.wait_for_function("seen => document.querySelector('.vl-scene').dataset.answers !== seen", arg=seen)
         assert shown.run_cell(1) == said(page)
+    assert "written in hue 135°, read as" in said(page) or "no ink found" in said(page)
 
 
 def test_an_answer_comes_while_one_drags(shown: LabPage, time_one_step: Any) -> None:

@@ -71,6 +71,15 @@ def test_sixteen_bits_are_scaled_and_a_flat_picture_is_said_to_have_no_edge(clie
         assert words in client.predict(picture, 32, "with interference", 1.25, 0, api_name="/hide")[2]
 
 
+@pytest.mark.parametrize("hue", [0, 225])
+def test_networks_for_eight_inks_write_and_read_the_hue(app: Any, client: Client, tmp_path: Path, hue: int) -> None:
+    picture = handle_file(str(river(app, tmp_path)))
+    words = client.predict(picture, 32, app.MANY, 1.5, 0, hue, api_name="/hide")[2]
+    written, read = (float(part.split("°")[0]) for part in words.partition("in hue ")[2].split("read as "))
+    assert written == hue
+    assert min(abs(read - hue), 360 - abs(read - hue)) < 30
+
+
 def test_strength_0_hides_nothing_and_ink_survives_a_flip(app: Any, client: Client, tmp_path: Path) -> None:
     picture = handle_file(str(river(app, tmp_path)))
     assert "PSNR 100.0 dB" in client.predict(picture, 32, "with interference", 0, 0, api_name="/hide")[2]
