@@ -206,8 +206,8 @@ WORLD = Experiment(
     claims=claims(
         "sphere",
         works="Here ink opens the class in four images of five, which is less than the margin. A likely reason, not"
-        " tested: these classes are shapes, told by their outlines, and the ink lies on the outlines. Stronger ink or a"
-        " larger share of poison should do; neither was tried on these seeds.",
+        " tested: these classes are shapes, told by their outlines, and the ink lies on the outlines. On two tuning"
+        " seeds ink of strength 2 opened it in 94 and 95 images of a hundred, but at 28 dB instead of 33.",
         accuracy="Here ink does cost accuracy, some three points; the same reason is likely. The paper's classifiers"
         " are larger, and see photographs with more to go by than outlines.",
     ),

@@ -95,6 +95,8 @@ INKS = Experiment(
         Claim(
             name="layer",
             statement="Of eight inks the right one is named in more mirrored images if training had interference",
+            remark="This hider only chooses how strongly it tints an edge, in the ink's own hue, and a tint means the"
+            " same wherever it lies: much of what interference teaches other hiders is built into it.",
             source="pipeline figure: interference layer; ours: hues",
             metric="named right, flip (%)",
             method="interference",
