@@ -11,19 +11,22 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 __all__ = [
+    "HUES",
     "INK_LEVELS",
     "LOWEST",
     "QUANTILE",
     "THRESHOLD",
     "FixedPattern",
     "adaptive_threshold",
+    "chroma_direction",
     "edges",
     "ink_pattern",
     "luminance",
+    "nearest_ink",
     "random_inks",
     "sobel_magnitude",
 ]  # fmt: skip
@@ -34,6 +37,13 @@ QUANTILE, LOWEST = 0.85, 2 / 255
 """Smooth images: the strongest 15 % of the pixels are edges, but nothing below the lowest magnitude."""
 INK_LEVELS = (40, 80, 120, 160, 200)
 """Levels of a channel that an ink is made of, of 255: 125 inks."""
+HUES = (
+    (204, 41, 41), (204, 163, 41), (122, 204, 41), (41, 204, 82),
+    (41, 204, 204), (41, 82, 204), (122, 41, 204), (204, 41, 163),
+)  # fmt: skip
+"""Eight inks told apart by hue alone: HSV (k / 8, 0.8, 0.8), of 255; ours. Red, amber, green, sea green, and so on."""
+GREY = 1e-3
+"""Colours whose chroma is shorter count as grey; one step of 255 in one channel is three times as long."""
 
 
 def luminance(images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 h w"]:
@@ -125,3 +135,41 @@ def random_inks(
     if len(palette) == 1:
         return palette.expand(n, 3)
     return palette[torch.randint(len(palette), (n,), generator=generator, device=device)]
+
+
+def chroma_direction(colours: Float[Tensor, "b 3 *places"]) -> Float[Tensor, "b 3 *places"]:
+    """The hue of RGB colours as a direction: u = (c - mean c) / |c - mean c|, and 0 where they are grey or white.
+
+    Its three components sum to 0, so what is added along it changes the hue and not the mean of the channels.
+    """
+    chroma = colours - colours.mean(1, keepdim=True)
+    length = chroma.norm(dim=1, keepdim=True)
+    return torch.where(length > GREY, chroma / length.clamp(min=GREY), 0)
+
+
+def nearest_ink(
+    colours: Float[Tensor, "b 3"], inks: Sequence[tuple[int, int, int]] = HUES, *, least: float = 0.5
+) -> Int[Tensor, " b"]:
+    """Which ink (B,) each colour that was read is nearest to in hue, -1 for none; any brightness, any saturation.
+
+    A reader draws the right hue long before it draws the right colour, so only the angle between the chromas counts
+    (arXiv 2108.02360 decodes colours; by hue is ours). White is no ink, and so is what
+    `visionlab.protection.poison_ink.colour_found` gives for an image with less than 1 % of structure: white.
+
+    Args:
+        colours: RGB; white is 1, and values beyond [0, 1] are fine, as drawings have them.
+        inks: 0 to 255 a channel.
+        least: how far from white a colour must be, as a share of the way to its ink; from 0.5 on it is nearer to it.
+
+    Raises:
+        ValueError: an ink is grey, which has no hue.
+    """
+    palette = colours.new_tensor(inks) / 255
+    hues = chroma_direction(palette)
+    for ink, hue in zip(inks, hues, strict=True):
+        if not hue.any():
+            raise ValueError(f"inks: {tuple(ink)} is grey, it has no hue")
+    likeness, nearest = (chroma_direction(colours) @ hues.T).max(1)
+    way = 1 - palette[nearest]
+    share = ((1 - colours) * way).sum(1) / way.square().sum(1)
+    return torch.where((likeness > 0) & (share > least), nearest, -1)
