@@ -1,0 +1,242 @@
+"""How an owner trains a structure mark (arXiv 2108.02360, reconstructed): the initial and the adversarial stage.
+
+Initial stage: embedder and extractor together, through the augmentation layer. Then the owner plays the thief: a
+surrogate is trained on marked answers (`surrogate.train_surrogate`). Adversarial stage: the embedder is frozen, and the
+extractor learns to read what that surrogate answers.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from functools import partial
+
+import torch
+from jaxtyping import Float, Int
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from visionlab.protection.interference import Interference
+from visionlab.protection.poison_ink import Weights, adversarial_loss, ink_loss
+from visionlab.protection.regions import class_means
+from visionlab.protection.tasks import AT_ONCE, check_images
+from visionlab.protection.watermark import ENOUGH, StructureMark, unmarked
+from visionlab.train.loop import Fit, Hook, Recipe, fit
+from visionlab.train.stream import Batch, Fresh, Paced
+
+__all__ = ["ADVERSARIAL", "LAYER", "RECIPE", "STRENGTH", "WEIGHTS", "adversarial_stage", "mark_loss", "train_mark"]
+
+RECIPE = Recipe(steps=1300, batch=48, learning_rate=3e-3, warmup=390, weight_decay=0.0, precision="bf16-mixed")
+"""Of the small-scale study: three minutes on one core."""
+ADVERSARIAL = Recipe(steps=200, batch=48, learning_rate=1e-3, warmup=20, weight_decay=0.0)
+LAYER = Interference(rotation=30.0, scale=(0.7, 1.1), shift=0.0)
+"""The augmentation layer: what a thief may do to the pairs."""
+WEIGHTS = Weights(invisible=0.0, edge=4.0, background=1.0, clean=8.0, colour=4.0)
+"""Of the small-scale study, for embedders whose strength is given; others need ``invisible``."""
+STRENGTH = (0.4, 1.1)
+"""How strongly a thief's network may repeat the mark."""
+
+
+def mark_loss(
+    parts: dict[str, Tensor], weights: Weights, progress: Tensor, classes: int = 1
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss of embedder and extractor: that of `poison_ink.ink_loss`, but for colours, which count for each class.
+
+    Args:
+        parts: from `StructureMark`.
+        weights: of the parts.
+        progress: share of the run that is done.
+        classes: of the structure.
+    """
+    loss, named = ink_loss(parts, replace(weights, colour=0.0), progress)
+    colour = _colour_error(parts, classes)
+    return loss + weights.colour * colour, named | {"colour error": colour}
+
+
+def train_mark(
+    networks: StructureMark,
+    inputs: Float[Tensor, "n 3 h w"],
+    outputs: Float[Tensor, "n 3 h w"],
+    imitated: Float[Tensor, "n 3 h w"],
+    recipe: Recipe = RECIPE,
+    *,
+    layer: Interference = LAYER,
+    weights: Weights = WEIGHTS,
+    seed: int,
+    fabric: Fabric | None = None,
+    hook: Hook | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+) -> Fit:
+    """Train embedder and extractor in place: the initial stage. Each image draws symbols of its own.
+
+    Args:
+        networks: what is trained.
+        inputs: a, what the network to be protected is asked, in [0, 1].
+        outputs: b, its clean answers.
+        imitated: what a surrogate of the owner's, trained on clean answers, answers to a: `tasks.answers`.
+        recipe: steps, batch, rates.
+        layer: the augmentation layer.
+        weights: of the loss.
+        seed: of data and interference; weights are the caller's.
+        fabric: of `visionlab.train.loop.start`.
+        hook: of the loop.
+        checkpoint: file to resume from.
+
+    Raises:
+        ValueError: if the three are no batches of images of one shape, or the batch is of one image.
+    """
+    sets = {"inputs": inputs, "outputs": outputs, "imitated": imitated}
+    _check(sets, recipe)
+    return fit(
+        networks,
+        Paced(Fresh(partial(_drawn, (outputs, inputs, imitated))), recipe.steps),
+        partial(_initial_loss, weights=weights, classes=networks.classes),
+        recipe,
+        seed=seed, fabric=fabric, hook=hook, checkpoint=checkpoint,
+        augment=partial(
+            _interfered, layer=layer, side=max(inputs.shape[-2:]), size=networks.code.size, classes=networks.classes
+        ),
+    )  # fmt: skip
+
+
+def adversarial_stage(
+    networks: StructureMark,
+    inputs: Float[Tensor, "n 3 h w"],
+    outputs: Float[Tensor, "n 3 h w"],
+    imitated: Float[Tensor, "n 3 h w"],
+    stolen: Float[Tensor, "n 3 h w"],
+    symbols: Int[Tensor, "n k"],
+    recipe: Recipe = ADVERSARIAL,
+    *,
+    layer: Interference = LAYER,
+    weights: Weights = WEIGHTS,
+    seed: int,
+    fabric: Fabric | None = None,
+    hook: Hook | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+) -> Fit:
+    """Train the extractor further, in place, on what marked surrogates of the owner's answer; the embedder stays.
+
+    Half of a batch is such answers, half the owner's own marked ones, against clean images as in the initial stage.
+
+    Args:
+        networks: trained by `train_mark`.
+        inputs: as there, best images that the surrogates were not trained on.
+        outputs: as there.
+        imitated: as there.
+        stolen: what surrogates that were trained on marked answers answer.
+        symbols: of the mark that each was trained on. Take several: an extractor tuned on one ink may answer it always.
+        recipe: steps, batch, rates.
+        layer: the augmentation layer.
+        weights: of the loss.
+        seed: of data and interference.
+        fabric: of `visionlab.train.loop.start`.
+        hook: of the loop.
+        checkpoint: file to resume from.
+
+    Raises:
+        ValueError: if the sets do not fit each other, or the batch is of one image.
+    """
+    _check({"inputs": inputs, "outputs": outputs, "imitated": imitated, "stolen": stolen}, recipe)
+    if symbols.shape != (len(inputs), networks.classes):
+        raise ValueError(f"symbols: expected shape {(len(inputs), networks.classes)}, got {tuple(symbols.shape)}")
+    with torch.no_grad():
+        marked = torch.cat(
+            [networks.mark(b, s) for b, s in zip(outputs.split(AT_ONCE), symbols.split(AT_ONCE), strict=True)]
+        )
+    run = fit(
+        _ReadingAlone(networks),
+        Paced(Fresh(partial(_drawn, (outputs, inputs, imitated, marked, stolen, symbols))), recipe.steps),
+        partial(_reading_loss, weights=weights, classes=networks.classes),
+        recipe,
+        seed=seed, fabric=fabric, hook=hook, checkpoint=checkpoint,
+        augment=partial(_moved, layer=layer, side=max(inputs.shape[-2:])),
+    )  # fmt: skip
+    run.model = networks
+    return run
+
+
+class _ReadingAlone(nn.Module):
+    """The extractor as all that there is to train."""
+
+    def __init__(self, networks: StructureMark) -> None:
+        super().__init__()
+        self.extractor = networks.extractor
+        self.examined = networks.examined  # a method, not a module: the embedder is not registered
+
+    def forward(
+        self,
+        outputs: Tensor,
+        inputs: Tensor,
+        imitated: Tensor,
+        marked: Tensor,
+        stolen: Tensor,
+        symbols: Tensor,
+        *moves: Tensor,
+    ) -> dict[str, Tensor]:
+        """Return the parts of the loss, half of the suspects a surrogate's answers."""
+        half = len(outputs) // 2
+        suspects = torch.cat([marked[:half], stolen[half:]])
+        return self.examined(outputs, suspects, unmarked(outputs, inputs, imitated), symbols, *moves)
+
+
+def _initial_loss(
+    model: nn.Module, batch: Batch, *, weights: Weights, classes: int
+) -> tuple[Tensor, dict[str, Tensor]]:
+    *given, progress = batch
+    parts = model(*given)
+    loss, named = mark_loss(parts, weights, progress[0], classes)
+    discriminator = getattr(model, "module", model).discriminator
+    if weights.adversarial and isinstance(discriminator, nn.Module):
+        fooled, told = adversarial_loss(discriminator, parts)
+        loss = loss + weights.adversarial * fooled + told
+        named |= {"fooled": fooled, "told apart": told}
+    return loss, named
+
+
+def _reading_loss(
+    model: nn.Module, batch: Batch, *, weights: Weights, classes: int
+) -> tuple[Tensor, dict[str, Tensor]]:
+    *given, progress = batch
+    loss, named = mark_loss(model(*given), replace(weights, invisible=0.0), progress[0], classes)
+    return loss, {name: value for name, value in named.items() if name != "PSNR (dB)"}
+
+
+def _drawn(sets: tuple[Tensor, ...], n: int, generator: torch.Generator) -> Batch:
+    chosen = torch.randint(len(sets[0]), (n,), generator=generator, device=generator.device).to(sets[0].device)
+    return tuple(each[chosen] for each in sets)
+
+
+def _moved(batch: Batch, generator: torch.Generator, *, layer: Interference, side: int) -> Batch:
+    *sets, progress = batch
+    return (*sets, *layer.draw(len(progress), side, generator), progress)
+
+
+def _interfered(
+    batch: Batch, generator: torch.Generator, *, layer: Interference, side: int, size: int, classes: int
+) -> Batch:
+    *sets, progress = batch
+    n, device = len(progress), generator.device
+    symbols = torch.randint(size, (n, classes), generator=generator, device=device)
+    low, high = STRENGTH
+    strength = low + (high - low) * torch.rand(n, generator=generator, device=device)
+    return _moved((*sets, symbols, strength, progress), generator, layer=layer, side=side)
+
+
+def _colour_error(parts: dict[str, Tensor], classes: int) -> Tensor:
+    """Squared error of the mean colour over each class that is large enough; that of unmarked images counts twice."""
+    found, area = class_means(parts["drawing"], parts["labels"], classes)
+    wanted, _ = class_means(parts["pattern"], parts["labels"], classes)
+    clean, _ = class_means(parts["clean drawing"], parts["labels"], classes)
+    usable = (area >= ENOUGH).to(found.dtype)
+    error = ((found - wanted).square() + 2 * (clean - 1).square()).mean(2)
+    return (error * usable).sum() / usable.sum().clamp(min=1)
+
+
+def _check(sets: dict[str, Tensor], recipe: Recipe) -> None:
+    for name, images in sets.items():
+        check_images(name, images)
+        if images.shape != sets["inputs"].shape:
+            raise ValueError(f"{name}: expected {tuple(sets['inputs'].shape)}, as inputs, got {tuple(images.shape)}")
+    if recipe.batch < 4:
+        raise ValueError(f"recipe: expected a batch of 4 images or more, for all kinds of them, got {recipe.batch}")
