@@ -1,4 +1,4 @@
-"""An owner's code as inks, and back: what the colour of a mark says (arXiv 2108.02360; the codes are our reconstruction).
+"""An owner's code as inks, and back: what the colour of a mark says (arXiv 2108.02360, reconstructed).
 
 A structure has one or more classes (edges are one, k regions are k), and each class is painted in one ink. So a message
 is a number to the base of how many inks there are, one digit, or symbol, for each class:

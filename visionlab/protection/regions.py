@@ -70,7 +70,7 @@ def regions(
 
 
 def paint(labels: Int[Tensor, "b 1 h w"], inks: Float[Tensor, "b k 3"]) -> Float[Tensor, "b 3 h w"]:
-    """The drawing t (B, 3, H, W): each class 1 to k in its ink, on white paper; with one class `structure.ink_pattern`."""
+    """The drawing t (B, 3, H, W): each class 1 to k in its ink, on white paper; as `structure.ink_pattern` for one."""
     white = torch.ones_like(inks[:, :1])
     palette = torch.cat([white, inks], 1)
     flat = palette.gather(1, labels.long().flatten(1)[..., None].expand(-1, -1, 3))
@@ -80,7 +80,7 @@ def paint(labels: Int[Tensor, "b 1 h w"], inks: Float[Tensor, "b k 3"]) -> Float
 def class_means(
     drawing: Float[Tensor, "b 3 h w"], labels: Int[Tensor, "b 1 h w"], classes: int
 ) -> tuple[Float[Tensor, "b k 3"], Float[Tensor, "b k"]]:
-    """Mean colour (B, K, 3) of a drawing over each class, white where it is empty, and how many pixels (B, K) it has."""
+    """Mean colour (B, K, 3) of a drawing over each class, white where it is empty, and its pixels (B, K)."""
     members = torch.stack([labels[:, 0] == i for i in range(1, classes + 1)], 1).to(drawing.dtype)
     area = members.sum((2, 3))
     total = torch.einsum("bkhw,bchw->bkc", members, drawing)

@@ -142,9 +142,7 @@ class StructureMark(nn.Module):
         return self.extractor(images)
 
     @torch.no_grad()
-    def decode(
-        self, images: Float[Tensor, "b 3 h w"], *, outside: Float[Tensor, "b 1 h w"] | None = None
-    ) -> Reading:
+    def decode(self, images: Float[Tensor, "b 3 h w"], *, outside: Float[Tensor, "b 1 h w"] | None = None) -> Reading:
         """Read the mark of each image, guided by position: only the drawing over the structure of *this* image counts.
 
         Args:
@@ -172,7 +170,7 @@ class StructureMark(nn.Module):
         strength: Float[Tensor, " b"],
         *moves: Tensor,
     ) -> dict[str, Tensor]:
-        """Mark, imitate a thief, interfere, read; see `examined` for what is returned, with "poisoned" the marked images.
+        """Mark, imitate a thief, interfere, read: what `examined` returns, with "poisoned" the marked images.
 
         Half of the images are read as the owner's network answers them. In the other half the mark is put, blurred and
         of another strength, onto what a network answers that was trained without one: about what a thief's network

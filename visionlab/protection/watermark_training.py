@@ -17,9 +17,10 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from visionlab.protection.interference import Interference
+from visionlab.protection.owner_training import ExtractorAlone, check_sets, draw_together
 from visionlab.protection.poison_ink import Weights, adversarial_loss, ink_loss
 from visionlab.protection.regions import class_means
-from visionlab.protection.tasks import AT_ONCE, check_images
+from visionlab.protection.tasks import AT_ONCE
 from visionlab.protection.watermark import ENOUGH, StructureMark, unmarked
 from visionlab.train.loop import Fit, Hook, Recipe, fit
 from visionlab.train.stream import Batch, Fresh, Paced
@@ -83,13 +84,12 @@ def train_mark(
         checkpoint: file to resume from.
 
     Raises:
-        ValueError: if the three are no batches of images of one shape, or the batch is of one image.
+        ValueError: if the three are no batches of images of one shape, or the batch has fewer than 4 images.
     """
-    sets = {"inputs": inputs, "outputs": outputs, "imitated": imitated}
-    _check(sets, recipe)
+    check_sets({"inputs": inputs, "outputs": outputs, "imitated": imitated}, recipe, 4)
     return fit(
         networks,
-        Paced(Fresh(partial(_drawn, (outputs, inputs, imitated))), recipe.steps),
+        Paced(Fresh(partial(draw_together, (outputs, inputs, imitated))), recipe.steps),
         partial(_initial_loss, weights=weights, classes=networks.classes),
         recipe,
         seed=seed, fabric=fabric, hook=hook, checkpoint=checkpoint,
@@ -135,18 +135,23 @@ def adversarial_stage(
         checkpoint: file to resume from.
 
     Raises:
-        ValueError: if the sets do not fit each other, or the batch is of one image.
+        ValueError: if the sets do not fit each other, or the batch has fewer than 4 images.
     """
-    _check({"inputs": inputs, "outputs": outputs, "imitated": imitated, "stolen": stolen}, recipe)
+    check_sets({"inputs": inputs, "outputs": outputs, "imitated": imitated, "stolen": stolen}, recipe, 4)
     if symbols.shape != (len(inputs), networks.classes):
         raise ValueError(f"symbols: expected shape {(len(inputs), networks.classes)}, got {tuple(symbols.shape)}")
     with torch.no_grad():
         marked = torch.cat(
             [networks.mark(b, s) for b, s in zip(outputs.split(AT_ONCE), symbols.split(AT_ONCE), strict=True)]
         )
+
+    def parts(b: Tensor, a: Tensor, surrogate: Tensor, own: Tensor, theirs: Tensor, *rest: Tensor) -> dict[str, Tensor]:
+        half = len(b) // 2
+        return networks.examined(b, torch.cat([own[:half], theirs[half:]]), unmarked(b, a, surrogate), *rest)
+
     run = fit(
-        _ReadingAlone(networks),
-        Paced(Fresh(partial(_drawn, (outputs, inputs, imitated, marked, stolen, symbols))), recipe.steps),
+        ExtractorAlone(networks.extractor, parts),
+        Paced(Fresh(partial(draw_together, (outputs, inputs, imitated, marked, stolen, symbols))), recipe.steps),
         partial(_reading_loss, weights=weights, classes=networks.classes),
         recipe,
         seed=seed, fabric=fabric, hook=hook, checkpoint=checkpoint,
@@ -154,30 +159,6 @@ def adversarial_stage(
     )  # fmt: skip
     run.model = networks
     return run
-
-
-class _ReadingAlone(nn.Module):
-    """The extractor as all that there is to train."""
-
-    def __init__(self, networks: StructureMark) -> None:
-        super().__init__()
-        self.extractor = networks.extractor
-        self.examined = networks.examined  # a method, not a module: the embedder is not registered
-
-    def forward(
-        self,
-        outputs: Tensor,
-        inputs: Tensor,
-        imitated: Tensor,
-        marked: Tensor,
-        stolen: Tensor,
-        symbols: Tensor,
-        *moves: Tensor,
-    ) -> dict[str, Tensor]:
-        """Return the parts of the loss, half of the suspects a surrogate's answers."""
-        half = len(outputs) // 2
-        suspects = torch.cat([marked[:half], stolen[half:]])
-        return self.examined(outputs, suspects, unmarked(outputs, inputs, imitated), symbols, *moves)
 
 
 def _initial_loss(
@@ -200,11 +181,6 @@ def _reading_loss(
     *given, progress = batch
     loss, named = mark_loss(model(*given), replace(weights, invisible=0.0), progress[0], classes)
     return loss, {name: value for name, value in named.items() if name != "PSNR (dB)"}
-
-
-def _drawn(sets: tuple[Tensor, ...], n: int, generator: torch.Generator) -> Batch:
-    chosen = torch.randint(len(sets[0]), (n,), generator=generator, device=generator.device).to(sets[0].device)
-    return tuple(each[chosen] for each in sets)
 
 
 def _moved(batch: Batch, generator: torch.Generator, *, layer: Interference, side: int) -> Batch:
@@ -231,12 +207,3 @@ def _colour_error(parts: dict[str, Tensor], classes: int) -> Tensor:
     usable = (area >= ENOUGH).to(found.dtype)
     error = ((found - wanted).square() + 2 * (clean - 1).square()).mean(2)
     return (error * usable).sum() / usable.sum().clamp(min=1)
-
-
-def _check(sets: dict[str, Tensor], recipe: Recipe) -> None:
-    for name, images in sets.items():
-        check_images(name, images)
-        if images.shape != sets["inputs"].shape:
-            raise ValueError(f"{name}: expected {tuple(sets['inputs'].shape)}, as inputs, got {tuple(images.shape)}")
-    if recipe.batch < 4:
-        raise ValueError(f"recipe: expected a batch of 4 images or more, for all kinds of them, got {recipe.batch}")
