@@ -25,7 +25,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from jaxtyping import Float, Int
@@ -37,23 +36,6 @@ __all__ = ["Code", "Hues", "Levels", "capacity", "decode", "encode"]
 
 NOTHING = -1
 """In the place of a symbol: none was read."""
-
-
-class Code(Protocol):
-    """What a set of inks has to know."""
-
-    @property
-    def size(self) -> int:
-        """How many symbols there are."""
-        ...
-
-    def inks(self, symbols: Int[Tensor, "*n"]) -> Float[Tensor, "*n 3"]:
-        """Return the ink, in [0, 1], of each symbol."""
-        ...
-
-    def read(self, colours: Float[Tensor, "*n 3"]) -> Int[Tensor, "*n"]:
-        """Return the symbol of each measured colour, -1 where it is none."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -133,6 +115,9 @@ class Hues:
     def read(self, colours: Float[Tensor, "*n 3"]) -> Int[Tensor, "*n"]:
         """Return the symbols, -1 where a colour is white, or nearly so."""
         return nearest_ink(colours.reshape(-1, 3), self.palette, least=self.least).view(colours.shape[:-1])
+
+
+Code = Levels | Hues
 
 
 def capacity(code: Code, classes: int) -> float:

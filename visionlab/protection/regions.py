@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from visionlab.protection.structure import adaptive_threshold, luminance, sobel_magnitude
+from visionlab.protection.structure import adaptive_threshold, sobel_magnitude
 
 __all__ = ["class_means", "edge_map", "paint", "regions"]
 
@@ -41,8 +41,9 @@ def regions(
 ) -> Int[Tensor, "b 1 h w"]:
     """Dark to bright regions 1 to k of images in [0, 1], about equally large, by quantiles of smoothed brightness.
 
-    The rule knows no places, so regions move with the image; ink of a hue hardly changes them. A flat image is all
-    region 1: the others are empty there.
+    The rule knows no places, so regions move with the image. Brightness is the mean of the channels, which is what
+    `hiding.ColourHider` never changes: with luminance, ink of two hues evens out what tells faint regions apart. A flat
+    image is all region 1: the others are empty there.
 
     Args:
         images: of any size.
@@ -57,7 +58,7 @@ def regions(
     inside = torch.ones_like(images[:, :1]) if outside is None else 1 - outside
     # The mean is taken of what is inside the window and the image.
     share = _window_mean(inside).clamp(min=1e-6)
-    smooth = _window_mean(luminance(images) * inside) / share
+    smooth = _window_mean(images.mean(1, keepdim=True) * inside) / share
     # Sums in another order, as in a mirrored image, differ in the last bits.
     smooth = (smooth * 2**12).round() / 2**12
     ordered = torch.where(inside > 0, smooth, torch.inf).flatten(1).sort(1).values

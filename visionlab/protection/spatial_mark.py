@@ -8,8 +8,8 @@ papers                                              here
 ==================================================  ============================================================
 logo                                                `logo`: balanced, see there
 embedder H, extractor R, discriminator D            `SpatialMark`; published: `spatial_published`, `hiding_published`
-L_H: basic and adversarial loss                     `Weights.invisible`, `Weights.adversarial`
-L_R: watermark, clean, consistency loss             `spatial_loss`, `consistency`
+L_H: basic and adversarial loss                     `spatial_training.SpatialWeights`, `spatial_loss`
+L_R: watermark, clean, consistency loss             `spatial_training.spatial_loss`, `consistency`
 initial stage                                       `spatial_training.train_spatial`
 surrogate stage: the thief                          `surrogate.train_surrogate`
 adversarial stage                                   `spatial_training.adversarial_stage`
