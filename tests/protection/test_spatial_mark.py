@@ -22,7 +22,7 @@ from visionlab.protection.tasks import pairs
 from visionlab.train.loop import Recipe, start
 from visionlab.train.randomness import seeded
 
-SHORT = Recipe(steps=40, batch=16, learning_rate=3e-3, warmup=8, weight_decay=0.0)
+SHORT = Recipe(steps=25, batch=8, learning_rate=3e-3, warmup=5, weight_decay=0.0)
 
 
 @pytest.fixture(scope="module")

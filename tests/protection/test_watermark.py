@@ -28,7 +28,7 @@ from visionlab.train.checkpoint import CheckpointError
 from visionlab.train.loop import Recipe, start
 from visionlab.train.randomness import seeded
 
-SHORT = Recipe(steps=40, batch=16, learning_rate=3e-3, warmup=8, weight_decay=0.0)
+SHORT = Recipe(steps=25, batch=8, learning_rate=3e-3, warmup=5, weight_decay=0.0)
 STRUCTURES = (("edges", edge_map, 1, 0.1), ("regions", partial(regions, k=2), 2, 0.04))
 
 

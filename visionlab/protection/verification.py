@@ -1,7 +1,7 @@
 """Is this network a copy? What N answers prove about a mark, at a false-positive rate that was measured.
 
-An owner asks a suspected network, reads the mark in each answer, and counts. One image is *detected* if its score lies
-above a threshold and, where the mark carries a code, the owner's symbols are read from it. Three steps:
+An owner asks a suspected network, reads the mark in each answer, and counts. One image is *detected* if the owner's
+symbols are read from it, where the mark carries a code, and its score lies above a threshold. Three steps:
 
 1. `calibrate` on clean answers, of networks and images that have never seen the mark: the threshold comes from one half
    of them, and from the other half the rate at which clean answers are detected all the same.
@@ -20,7 +20,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy import stats
 from torch import Tensor
 
@@ -35,7 +35,7 @@ __all__ = [
 
 LEAST_IMAGES = 8
 """Answers with structure that a claim needs at least."""
-DOUBT = 1e-6
+DOUBT = 1e-4
 """Probability that the false-positive rate is higher than its bound; no p-value is smaller."""
 
 
@@ -60,6 +60,11 @@ class Evidence:
     decoded: tuple[int, ...] = ()
     claimed: tuple[int, ...] = ()
     number: int | None = None
+
+    @property
+    def against_chance(self) -> Float[Tensor, " n"]:
+        """The scores, but 0 where another code was read: clean answers seldom give the owner's, whatever they score."""
+        return torch.where(self.agrees, self.scores, 0)
 
     def detected(self, threshold: float) -> Bool[Tensor, " n"]:
         """Return which images are detected: those that abstain are not."""
@@ -166,9 +171,9 @@ def structure_score(reading: Reading, inks: Float[Tensor, "k 3"]) -> Float[Tenso
     return along / (way.square().sum(1) * usable).sum(1).clamp(min=1e-6)
 
 
-def pooled(reading: Reading) -> tuple[Float[Tensor, "k 3"], Tensor]:
+def pooled(reading: Reading) -> tuple[Float[Tensor, "k 3"], Int[Tensor, " k"]]:
     """Colours (K, 3) of all images together, by pixels, and how many (K,); white where no image had enough."""
-    area = (reading.area * reading.usable).to(reading.colours.dtype)
+    area = reading.area * reading.usable
     total = area.sum(0)
     colours = (reading.colours * area[..., None]).sum(0) / total[:, None].clamp(min=1)
     return torch.where(total[:, None] > 0, colours, 1), total
@@ -223,8 +228,8 @@ def spatial_evidence(mark: SpatialMark, blocks: Float[Tensor, "n r c"]) -> Evide
 def calibrate(clean: Evidence, *, rate: float = 0.01) -> Calibration:
     """Set the threshold on every other clean answer, and count on the rest.
 
-    The threshold is the ceil((m + 1)(1 - rate))-th smallest of m scores: a new clean answer exceeds it with at most
-    that probability, on average over the choice of the m.
+    The threshold is the ceil((m + 1)(1 - rate))-th smallest of m scores, which are 0 where another code was read: a new
+    clean answer is detected with at most the wanted probability, on average over the choice of the m.
 
     Args:
         clean: of answers that never saw the mark, against the same claim. They should have gone through what the
@@ -240,9 +245,9 @@ def calibrate(clean: Evidence, *, rate: float = 0.01) -> Calibration:
     first, second = usable[::2], usable[1::2]
     place = math.ceil((len(first) + 1) * (1 - rate))
     if place > len(first) or not len(second):
-        least = 2 * math.ceil(1 / rate - 1)
+        least = max(2, 2 * math.ceil(1 / rate - 1) - 1)
         raise ValueError(f"clean: a rate of {rate:g} needs {least} answers with structure or more, got {len(usable)}")
-    threshold = clean.scores[first].sort().values[place - 1].item()
+    threshold = max(0.0, clean.against_chance[first].sort().values[place - 1].item())
     false = int(clean.detected(threshold)[second].sum())
     return Calibration(threshold, rate, len(second), false)
 
