@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from visionlab.protection.owner_training import ExtractorAlone, check_sets, draw_together
 from visionlab.protection.poison_ink import adversarial_loss
 from visionlab.protection.spatial_mark import SpatialMark
-from visionlab.train.loop import Fit, Hook, Recipe, fit
+from visionlab.train.loop import Fit, Hook, Recipe, fit, start
 from visionlab.train.stream import Batch, Fresh
 
 __all__ = [
@@ -141,6 +141,8 @@ def adversarial_stage(
         ValueError: if the sets do not fit each other, or the batch has no two halves.
     """
     check_sets({"inputs": inputs, "outputs": outputs, "stolen": stolen}, recipe, 2)
+    fabric = fabric or start(recipe.precision)
+    networks.to(fabric.device).eval()
     run = fit(
         ExtractorAlone(networks.extractor, networks.examined),
         Fresh(partial(draw_together, (outputs, inputs, stolen))),
@@ -148,7 +150,7 @@ def adversarial_stage(
         recipe,
         seed=seed, fabric=fabric, hook=hook, checkpoint=checkpoint,
     )  # fmt: skip
-    run.model = networks.to((fabric or start(recipe.precision)).device)
+    run.model = networks
     return run
 
 

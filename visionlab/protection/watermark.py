@@ -43,7 +43,7 @@ from visionlab.protection.hiding import ColourHider, Reader
 from visionlab.protection.interference import through_jpeg
 from visionlab.protection.owner_code import Code, Hues
 from visionlab.protection.regions import class_means, edge_map, paint
-from visionlab.protection.tasks import check_images
+from visionlab.protection.tasks import AT_ONCE, check_images
 
 __all__ = ["ENOUGH", "Marked", "Reading", "StructureMark"]
 
@@ -73,6 +73,10 @@ class Reading:
 
 class StructureMark(nn.Module):
     """The owner's networks: an embedder that marks images, and an extractor that draws what it finds.
+
+    `poison_ink.PoisonInk` paints one ink an image, and its extractor is shown clean images of one kind: this paints one
+    ink a class, and shows clean answers, questions and a clean surrogate's answers. Networks with batch statistics have
+    to be in evaluation mode once they are trained.
 
     Args:
         embedder: image and drawing to the marked image; the published one is `hiding_published.InjectionUNet`.
@@ -228,6 +232,8 @@ class StructureMark(nn.Module):
 class Marked(nn.Module):
     """A network whose answers carry the owner's mark, for images of any size that network and embedder take.
 
+    `torch.export` takes it, with the number of images and their sides left open, as multiples of 4.
+
     Args:
         network: images in [0, 1] to images; a module or any function.
         mark: a `StructureMark`, trained.
@@ -268,5 +274,5 @@ def unmarked(
 
 
 def _parts(images: Tensor, outside: Tensor | None) -> list[tuple[Tensor, Tensor | None]]:
-    parts = images.split(256)
-    return list(zip(parts, [None] * len(parts) if outside is None else outside.split(256), strict=True))
+    parts = images.split(AT_ONCE)
+    return list(zip(parts, [None] * len(parts) if outside is None else outside.split(AT_ONCE), strict=True))

@@ -22,7 +22,7 @@ from visionlab.protection.poison_ink import Weights, adversarial_loss, ink_loss
 from visionlab.protection.regions import class_means
 from visionlab.protection.tasks import AT_ONCE
 from visionlab.protection.watermark import ENOUGH, StructureMark, unmarked
-from visionlab.train.loop import Fit, Hook, Recipe, fit
+from visionlab.train.loop import Fit, Hook, Recipe, fit, start
 from visionlab.train.stream import Batch, Fresh, Paced
 
 __all__ = ["ADVERSARIAL", "LAYER", "RECIPE", "STRENGTH", "WEIGHTS", "adversarial_stage", "mark_loss", "train_mark"]
@@ -140,10 +140,11 @@ def adversarial_stage(
     check_sets({"inputs": inputs, "outputs": outputs, "imitated": imitated, "stolen": stolen}, recipe, 4)
     if symbols.shape != (len(inputs), networks.classes):
         raise ValueError(f"symbols: expected shape {(len(inputs), networks.classes)}, got {tuple(symbols.shape)}")
+    fabric = fabric or start(recipe.precision)
+    networks.to(fabric.device).eval()
     with torch.no_grad():
-        marked = torch.cat(
-            [networks.mark(b, s) for b, s in zip(outputs.split(AT_ONCE), symbols.split(AT_ONCE), strict=True)]
-        )
+        pieces = zip(outputs.split(AT_ONCE), symbols.split(AT_ONCE), strict=True)
+        marked = torch.cat([networks.mark(b.to(fabric.device), s.to(fabric.device)).to(b) for b, s in pieces])
 
     def parts(b: Tensor, a: Tensor, surrogate: Tensor, own: Tensor, theirs: Tensor, *rest: Tensor) -> dict[str, Tensor]:
         half = len(b) // 2
