@@ -217,7 +217,7 @@ def test_clean_and_marked_networks_from_end_to_end() -> None:
         return verify(structure_evidence(mark, drawn(16, share), (3,)), calibration).holds
 
     calibration = calibrate(structure_evidence(mark, drawn(300, 0.0), (3,)))
-    assert calibration.measured < 0.03
+    assert calibration.measured < 0.05
     assert not any(verdict(0.0) for _ in range(200))
     assert np.mean([verdict(0.75) for _ in range(50)]) > 0.95
 

@@ -225,7 +225,7 @@ def spatial_evidence(mark: SpatialMark, blocks: Float[Tensor, "n r c"]) -> Evide
 # --- Test -------------------------------------------------------------------------------------------------------------
 
 
-def calibrate(clean: Evidence, *, rate: float = 0.01) -> Calibration:
+def calibrate(clean: Evidence, *, rate: float = 0.05) -> Calibration:
     """Set the threshold on every other clean answer, and count on the rest.
 
     The threshold is the ceil((m + 1)(1 - rate))-th smallest of m scores, which are 0 where another code was read: a new
@@ -234,7 +234,8 @@ def calibrate(clean: Evidence, *, rate: float = 0.01) -> Calibration:
     Args:
         clean: of answers that never saw the mark, against the same claim. They should have gone through what the
             answers in question may have gone through: a threshold made without noise fails under noise.
-        rate: wanted.
+        rate: wanted, for one image. Chance is ruled out by counting images, so that one need not be certain: 0.01 takes
+            the threshold from the one or two strangest clean answers, and misses more marked ones.
 
     Raises:
         ValueError: if the rate lies outside (0, 1), or there are too few answers for it.
