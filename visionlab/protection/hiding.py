@@ -59,7 +59,8 @@ class ColourHider(nn.Module):
     image in different directions, and a network that imitates inked images learns a smooth change in a fixed colour,
     but not the ripples that a free residual invents. As the amount is given, no loss needs to hold it down: train with
     ``Weights(invisible=0)``. As no place gets more than three times what another gets, the ink stays on the whole
-    structure: without a bound all of it ends in one bright blob, and the reader draws its colour everywhere.
+    structure: without a bound all of it ends in one bright blob, and the reader draws its colour everywhere. More
+    weight on what is drawn beside the structure (``background=4``) works to the same end.
 
     It gives the inked image itself: use it in a `poison_ink.PoisonInk` without ``tint``.
 
