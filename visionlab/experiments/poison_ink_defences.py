@@ -6,6 +6,8 @@ images; what is measured are the others.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
@@ -135,6 +137,7 @@ CODE = (
 def claims() -> tuple[Claim, ...]:
     """Return the claims on defences."""
     resists = "abstract: strong resistance to many defence techniques"
+    ink: dict[str, Any] = {"source": resists, "method": "Poison Ink"}
     return (
         Claim(
             name="strip",
@@ -157,12 +160,11 @@ def claims() -> tuple[Claim, ...]:
         Kept(
             name="cleanse",
             statement="To Neural Cleanse ink's target is at most 2 deviations more suspicious than in a clean network",
-            source=resists,
             metric="Neural Cleanse: index of the target",
             remark="Here a small patch opens the inked class in all five networks, and the check flags it. We count"
             " deviations of the logarithms of mask sizes, which is sharper than the published count of sizes. Networks"
             " of the paper's size may also tell ink from a patch better than ours of 78 thousand parameters do.",
-            method="Poison Ink",
+            **ink,
             rival="clean",
             margin=2.0,
             higher_is_better=False,
@@ -170,11 +172,10 @@ def claims() -> tuple[Claim, ...]:
         Kept(
             name="spectral",
             statement="Seen from clean images, the inked class is spread at most 30 % more than in a clean network",
-            source=resists,
             metric="spectral: spread of the target (%)",
             remark="As published, centred on the mean of the suspicious class itself, the check finds none of the three"
             " attacks, not even the patch. It is a few clean images that give the ink away.",
-            method="Poison Ink",
+            **ink,
             rival="clean",
             margin=30.0,
             higher_is_better=False,
@@ -182,11 +183,10 @@ def claims() -> tuple[Claim, ...]:
         Kept(
             name="clustering",
             statement="To clustering the inked class lies at most one unit of scatter farther off than when clean",
-            source=resists,
             metric="clustering: distance of the target",
             remark="It is a few clean images again: they say where honest images of the class lie and how they scatter."
             " As published, without them, the check looks for two groups, and honest classes may have two as well.",
-            method="Poison Ink",
+            **ink,
             rival="clean",
             margin=1.0,
             higher_is_better=False,
@@ -194,20 +194,18 @@ def claims() -> tuple[Claim, ...]:
         Kept(
             name="pruning",
             statement="Pruned at a cost of 4 points, ink opens the class at most 20 points less often than a patch",
-            source=resists,
             metric="pruning: success at a cost of 4 points (%)",
-            method="Poison Ink",
+            **ink,
             rival="BadNets",
             margin=20.0,
         ),
         Kept(
             name="tuning",
             statement="Tuned for ten epochs, ink opens the class at most 20 points less often than a patch",
-            source=resists,
             metric="tuning: success after 10 epochs (%)",
             remark="The five seeds scatter: tuning halves the success of ink in one network and hardly touches it in"
             " three. More seeds would tell; that ink outlives a single epoch is plain in all of them.",
-            method="Poison Ink",
+            **ink,
             rival="BadNets",
             margin=20.0,
         ),
