@@ -191,7 +191,6 @@ def budget_map(result: Result, cells: Sequence[Sequence[str]], ratios: Sequence[
         rows = (f"{ratio}: " + ", ".join(f"{v:.0f}" for v in row) for ratio, row in zip(ratios, means, strict=True))
         words.append(f"{title}, strengths {', '.join(gains)}: " + "; ".join(rows))
     axes[0].set_ylabel("share of images poisoned")
-    fig.tight_layout()
     return figure(fig, f"Share of poison against strength of the ink. {'. '.join(words)}.")
 
 
