@@ -100,7 +100,7 @@ def hide(
         raise gr.Error(f"For {data} there are networks trained {', '.join(DATA[data].hiders)}; choose one of them.")
     x = square(picture, int(side))
     view = probe.follow(
-        probe.hiding(data, reader), x, ink=probe.ink_of(hue) if reader == MANY else probe.INK, gain=float(gain),
+        probe.hiding(data, reader), x, ink=probe.ink_of(float(hue)) if reader == MANY else probe.INK, gain=float(gain),
         threshold=threshold / 255 if threshold else None,
     )  # fmt: skip
     steps = [(enlarged(getattr(view, part), 160), title) for part, title in (

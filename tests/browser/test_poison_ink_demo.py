@@ -90,7 +90,7 @@ def test_strength_0_hides_nothing_and_ink_survives_a_flip(app: Any, client: Clie
 
 
 def test_lpips_is_told_where_it_is_at_hand(app: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = (app.examples(app.TILES)["River"], 32, "with interference", 1.25, 0, app.TILES)
+    asked = (app.examples(app.TILES)["River"], 32, "with interference", 1.25, 0, 135, app.TILES)
     monkeypatch.setattr(app, "lpips_at_hand", lambda: False)
     assert "LPIPS" not in app.hide(*asked)[2]
     monkeypatch.setattr(app, "lpips_at_hand", lambda: True)
@@ -110,11 +110,11 @@ def test_checks_answer_in_time_and_in_words(client: Client, what: str) -> None:
 
 def test_nonsense_is_refused_in_words(app: Any) -> None:
     with pytest.raises(gr.Error, match="Choose a picture first"):
-        app.hide(None, 32, "with interference", 1.0, 0, app.TILES)
+        app.hide(None, 32, "with interference", 1.0, 0, 135, app.TILES)
     with pytest.raises(gr.Error, match="8000 x 6000 pixels; at most 40 million"):
-        app.hide(Image.new("1", (8000, 6000)), 32, "with interference", 1.0, 0, app.TILES)
+        app.hide(Image.new("1", (8000, 6000)), 32, "with interference", 1.0, 0, 135, app.TILES)
     with pytest.raises(gr.Error, match="For shapes of the world there are networks trained with interference"):
-        app.hide(Image.new("RGB", (40, 40)), 32, "without", 1.0, 0, WORLD)
+        app.hide(Image.new("RGB", (40, 40)), 32, "without", 1.0, 0, 135, WORLD)
     with pytest.raises(gr.Error, match="Choose one of clean"):
         app.examine("clean", "magic", app.TILES)
 
@@ -173,7 +173,7 @@ def test_the_world_has_its_own_pictures_networks_and_target(app: Any, address: s
     found = client.predict("cube", WORLD, api_name="/example")
     assert np.array_equal(np.asarray(Image.open(found)), np.asarray(app.examples(WORLD)["cube"])), "nothing is lost"
     cube = handle_file(found)
-    assert "PSNR" in client.predict(cube, 32, "with interference", 1.25, 0, WORLD, api_name="/hide")[2]
+    assert "PSNR" in client.predict(cube, 32, "with interference", 1.25, 0, 135, WORLD, api_name="/hide")[2]
     table = client.predict(cube, "as it is", 1.0, WORLD, api_name="/trigger")[1]["data"]
     assert [row[1].split()[0] for row in table] == ["cube"] * 4
     assert {row[0]: row[2].split()[0] for row in table}["Poison Ink"] == "sphere"

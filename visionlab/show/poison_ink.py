@@ -215,7 +215,7 @@ def defence_table(result: Result, metrics: Sequence[str], caption: str) -> Table
 
 
 def clusters(points: np.ndarray, poisoned: np.ndarray, groups: np.ndarray, title: str, alt: str) -> Figure:
-    """Draw the features of one class in two dimensions: who is poisoned by colour, who is in which group by mark."""
+    """Draw the features of one class in two dimensions: who is poisoned by colour, in which group by mark."""
     import matplotlib.pyplot as plt
 
     fig, axis = plt.subplots(figsize=(7.6, 4.2))
@@ -224,7 +224,7 @@ def clusters(points: np.ndarray, poisoned: np.ndarray, groups: np.ndarray, title
             chosen = (poisoned == is_poisoned) & (groups == group)
             axis.scatter(
                 points[chosen, 0], points[chosen, 1], s=22, marker=mark, color=theme.color(role), alpha=0.7,
-                label=f"{word}, {'smaller' if group else 'larger'} group" if chosen.any() else None,
+                label=f"{word}, {'farther' if group else 'nearer'} group" if chosen.any() else None,
             )  # fmt: skip
     axis.set(xlabel="first component", ylabel="second component", title=title)
     axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
