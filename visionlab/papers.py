@@ -90,7 +90,7 @@ PAPERS = (
         app="poison_ink_demo",
         experiments=tuple(
             f"poison_ink/{name}"
-            for name in ("hiding", "inks", "victims", "world", "schedules", "budget", "networks", "defences")
+            for name in ("hiding", "inks", "victims", "world", "schedules", "budget", "networks", "cifar10", "defences")
         ),
     ),
 )

@@ -9,7 +9,7 @@ from visionlab.experiments import poison_ink_defences as defences
 from visionlab.experiments.claim import Claim, Kept
 from visionlab.experiments.experiment import Experiment
 from visionlab.experiments.poison_ink_inks import INKS
-from visionlab.experiments.poison_ink_scope import BUDGET, NETWORKS, SCHEDULES
+from visionlab.experiments.poison_ink_scope import BUDGET, NETWORKS, PHOTOGRAPHS, SCHEDULES
 from visionlab.experiments.poison_ink_victims import (
     AFTER,
     ATTACKS,
@@ -228,7 +228,7 @@ DEFENCES = Experiment(
     claims=defences.claims(),
 )
 
-EXPERIMENTS = (HIDING, INKS, VICTIMS, WORLD, SCHEDULES, BUDGET, NETWORKS, DEFENCES)
+EXPERIMENTS = (HIDING, INKS, VICTIMS, WORLD, SCHEDULES, BUDGET, NETWORKS, PHOTOGRAPHS, DEFENCES)
 
 WORLD_SHAPES = Hiding(recipe=HIDING_RECIPE).shapes
 TILES = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from visionlab.experiments.claim import Claim, Kept
@@ -19,7 +20,7 @@ from visionlab.experiments.poison_ink_victims import (
 )
 from visionlab.protection.robustness import STANDARD, robustness
 
-__all__ = ["BUDGET", "GAINS", "NETWORKS", "RATIOS", "SCHEDULES", "TIMM"]
+__all__ = ["BUDGET", "GAINS", "NETWORKS", "PHOTOGRAPHS", "RATIOS", "SCHEDULES", "TIMM"]
 
 CODE = (*VICTIM_CODE, *STEALTH_CODE, robustness, STANDARD)
 SCHEDULED = ("BadNets", "Blend", "WaNet", "Poison Ink")
@@ -162,6 +163,51 @@ NETWORKS = Experiment(
         Kept(
             name="accuracy",
             statement="An inked ResNet-10-T is at most two points less accurate on clean images",
+            metric="accuracy (%)",
+            rival="clean",
+            margin=2.0,
+            **COMMON,
+        ),
+    ),
+)
+
+CIFAR_RECIPE = replace(VICTIM_RECIPE, steps=1400, warmup=280)
+CIFAR: dict[str, Any] = {
+    "recipe": HIDING_RECIPE,
+    "victim": CIFAR_RECIPE,
+    "target": "airplane",
+    "shipped": "ink_eurosat",
+    "n": 6000,
+    "test": 1000,
+}
+PHOTOGRAPHS = Experiment(
+    name="poison_ink/cifar10",
+    question="Does ink open a classifier of photographs, hidden by networks that have seen satellite tiles only?",
+    variants=("clean", "BadNets", "Blend", "Poison Ink"),
+    measure=measure_victim,
+    presets={"quick": Victims(**CIFAR, variants=("Poison Ink",)), "long": Victims(**CIFAR)},
+    data=("cifar10",),
+    defined_by=CODE,
+    claims=(
+        Claim(
+            name="works",
+            statement="A tenth of 6,000 photographs, inked and called airplane, makes ink open that class",
+            metric="success, none (%)",
+            rival="clean",
+            margin=85.0,
+            **COMMON,
+        ),
+        Claim(
+            name="moves",
+            statement="In photographs, too, ink outlives a flip, turn or crop far better than a patch",
+            metric=AFTER,
+            rival="BadNets",
+            margin=50.0,
+            **COMMON,
+        ),
+        Kept(
+            name="accuracy",
+            statement="The inked classifier of photographs is at most two points less accurate on clean ones",
             metric="accuracy (%)",
             rival="clean",
             margin=2.0,
