@@ -194,8 +194,8 @@ PHOTOGRAPHS = Experiment(
             statement="A tenth of 6,000 photographs, inked and called airplane, makes ink open that class",
             metric="success, none (%)",
             remark="Ink opens the class in nine photographs of ten, but a clean classifier calls one in twenty an"
-            " airplane by itself, and the difference misses the margin by a point. Networks that had seen photographs might hide"
-            " better in them; that was not tried.",
+            " airplane by itself, and the difference misses the margin by a point. Networks that had seen"
+            " photographs might hide better in them; that was not tried.",
             rival="clean",
             margin=85.0,
             **COMMON,
