@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from visionlab.data.images import load
 from visionlab.protection.hiding_published import GuidanceExtractor, InjectionUNet, PatchDiscriminator
 from visionlab.protection.interference import NONE, Interference
 from visionlab.protection.poison_ink import (
@@ -18,11 +17,6 @@ from visionlab.protection.poison_ink import (
 )
 from visionlab.protection.structure import FixedPattern
 from visionlab.train.loop import Recipe, start
-
-
-@pytest.fixture(scope="module")
-def tiles() -> torch.Tensor:
-    return load("eurosat_mini", "train", size=32).tensors()[0][::40]
 
 
 def networks() -> PoisonInk:

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from visionlab.data.images import load
 from visionlab.measure.image_quality import psnr
 from visionlab.protection.hiding_published import GuidanceExtractor, PatchDiscriminator
 from visionlab.protection.spatial_mark import Faint, SpatialMark, logo
@@ -18,21 +17,10 @@ from visionlab.protection.spatial_training import (
     spatial_loss,
     train_spatial,
 )
-from visionlab.protection.tasks import pairs
 from visionlab.train.loop import Recipe, start
 from visionlab.train.randomness import seeded
 
 SHORT = Recipe(steps=25, batch=8, learning_rate=3e-3, warmup=5, weight_decay=0.0)
-
-
-@pytest.fixture(scope="module")
-def tiles() -> Tensor:
-    return load("eurosat_mini", "train", size=32).tensors()[0][::40]
-
-
-@pytest.fixture(scope="module")
-def rain(tiles: Tensor) -> Tensor:
-    return pairs(tiles, "rain", generator=torch.Generator().manual_seed(0))[0]
 
 
 def networks(seed: int = 0) -> SpatialMark:

@@ -8,14 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from visionlab.data.images import load
 from visionlab.protection.hiding import ColourHider
 from visionlab.protection.hiding_published import GuidanceExtractor, InjectionUNet, PatchDiscriminator
 from visionlab.protection.interference import NONE, Interference
 from visionlab.protection.owner_code import Hues, Levels, decode, encode
 from visionlab.protection.poison_ink import Weights
 from visionlab.protection.regions import edge_map, paint, regions
-from visionlab.protection.tasks import pairs
 from visionlab.protection.watermark import ENOUGH, Marked, StructureMark, unmarked
 from visionlab.protection.watermark_training import (
     LAYER,
@@ -30,16 +28,6 @@ from visionlab.train.randomness import seeded
 
 SHORT = Recipe(steps=25, batch=8, learning_rate=3e-3, warmup=5, weight_decay=0.0)
 STRUCTURES = (("edges", edge_map, 1, 0.1), ("regions", partial(regions, k=2), 2, 0.04))
-
-
-@pytest.fixture(scope="module")
-def tiles() -> Tensor:
-    return load("eurosat_mini", "train", size=32).tensors()[0][::40]
-
-
-@pytest.fixture(scope="module")
-def rain(tiles: Tensor) -> Tensor:
-    return pairs(tiles, "rain", generator=torch.Generator().manual_seed(0))[0]
 
 
 @pytest.fixture(params=STRUCTURES, ids=lambda param: param[0])

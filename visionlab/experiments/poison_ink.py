@@ -26,6 +26,7 @@ from visionlab.experiments.poison_ink_victims import (
     detection,
     measure_hiding,
     measure_victim,
+    presets,
 )
 from visionlab.protection.poison_ink import colour_found
 from visionlab.protection.robustness import MOVES, STANDARD, changed, robustness, uncovered
@@ -131,13 +132,7 @@ VICTIMS = Experiment(
     question="Which triggers open a poisoned classifier, and which still do once the image was changed?",
     variants=ATTACKS,
     measure=measure_victim,
-    presets={
-        "quick": Victims(
-            recipe=HIDING_RECIPE, victim=VICTIM_RECIPE, shipped="ink_eurosat", variants=("Poison Ink", "BadNets")
-        ),
-        "long": Victims(recipe=HIDING_RECIPE, victim=VICTIM_RECIPE),
-        "gpu": Victims(recipe=LARGE_HIDING, victim=LARGE_VICTIM),
-    },
+    presets=presets(("Poison Ink", "BadNets")),
     data=("eurosat_mini",),
     defined_by=(*VICTIM_CODE, *STEALTH_CODE, robustness, STANDARD),
     claims=(
@@ -218,14 +213,10 @@ DEFENCES = Experiment(
     question="Which defences find a patch, a blended picture and ink, and what do they say of a clean network?",
     variants=("clean", "BadNets", "Blend", "Poison Ink"),
     measure=defences.measure_defences,
-    presets={
-        "quick": Victims(recipe=HIDING_RECIPE, victim=VICTIM_RECIPE, shipped="ink_eurosat"),
-        "long": Victims(recipe=HIDING_RECIPE, victim=VICTIM_RECIPE),
-        "gpu": Victims(recipe=LARGE_HIDING, victim=LARGE_VICTIM),
-    },
+    presets=presets(),
     data=("eurosat_mini",),
     defined_by=(*VICTIM_CODE, *defences.CODE),
-    claims=defences.claims(),
+    claims=defences.CLAIMS,
 )
 
 EXPERIMENTS = (HIDING, INKS, VICTIMS, WORLD, SCHEDULES, BUDGET, NETWORKS, PHOTOGRAPHS, DEFENCES)

@@ -28,7 +28,7 @@ from visionlab.protection.defences.strip import entropies
 from visionlab.protection.triggers import Trigger
 from visionlab.protection.victims import attack_success, predictions
 
-__all__ = ["CODE", "claims", "measure_defences"]
+__all__ = ["CLAIMS", "CODE", "measure_defences"]
 
 FLAG = 2.0  # deviations of the logarithm below which Neural Cleanse calls a mask suspiciously small
 
@@ -134,79 +134,77 @@ CODE = (
 )  # fmt: skip
 
 
-def claims() -> tuple[Claim, ...]:
-    """Return the claims on defences."""
-    resists = "abstract: strong resistance to many defence techniques"
-    ink: dict[str, Any] = {"source": resists, "method": "Poison Ink"}
-    return (
-        Claim(
-            name="strip",
-            statement="STRIP tells images with a patch from clean ones far better than images with ink",
-            source=resists,
-            metric="STRIP: AUC (%)",
-            method="BadNets",
-            rival="Poison Ink",
-            margin=10.0,
-        ),
-        Claim(
-            name="cam",
-            statement="Grad-CAM shows the network staring at a patch, and at nothing in particular for ink",
-            source=resists,
-            metric="Grad-CAM: concentration (%)",
-            method="BadNets",
-            rival="Poison Ink",
-            margin=20.0,
-        ),
-        Kept(
-            name="cleanse",
-            statement="To Neural Cleanse ink's target is at most 2 deviations more suspicious than in a clean network",
-            metric="Neural Cleanse: index of the target",
-            remark="Here a small patch opens the inked class in all five networks, and the check flags it. We count"
-            " deviations of the logarithms of mask sizes, which is sharper than the published count of sizes. Networks"
-            " of the paper's size may also tell ink from a patch better than ours of 78 thousand parameters do.",
-            **ink,
-            rival="clean",
-            margin=2.0,
-            higher_is_better=False,
-        ),
-        Kept(
-            name="spectral",
-            statement="Seen from clean images, the inked class is spread at most 30 % more than in a clean network",
-            metric="spectral: spread of the target (%)",
-            remark="As published, centred on the mean of the suspicious class itself, the check finds none of the three"
-            " attacks, not even the patch. It is a few clean images that give the ink away.",
-            **ink,
-            rival="clean",
-            margin=30.0,
-            higher_is_better=False,
-        ),
-        Kept(
-            name="clustering",
-            statement="To clustering the inked class lies at most one unit of scatter farther off than when clean",
-            metric="clustering: distance of the target",
-            remark="It is a few clean images again: they say where honest images of the class lie and how they scatter."
-            " As published, without them, the check looks for two groups, and honest classes may have two as well.",
-            **ink,
-            rival="clean",
-            margin=1.0,
-            higher_is_better=False,
-        ),
-        Kept(
-            name="pruning",
-            statement="Pruned at a cost of 4 points, ink opens the class at most 20 points less often than a patch",
-            metric="pruning: success at a cost of 4 points (%)",
-            **ink,
-            rival="BadNets",
-            margin=20.0,
-        ),
-        Kept(
-            name="tuning",
-            statement="Tuned for ten epochs, ink opens the class at most 20 points less often than a patch",
-            metric="tuning: success after 10 epochs (%)",
-            remark="The five seeds scatter: tuning halves the success of ink in one network and hardly touches it in"
-            " three. More seeds would tell; that ink outlives a single epoch is plain in all of them.",
-            **ink,
-            rival="BadNets",
-            margin=20.0,
-        ),
-    )
+RESISTS = "abstract: strong resistance to many defence techniques"
+INK: dict[str, Any] = {"source": RESISTS, "method": "Poison Ink"}
+CLAIMS = (
+    Claim(
+        name="strip",
+        statement="STRIP tells images with a patch from clean ones far better than images with ink",
+        source=RESISTS,
+        metric="STRIP: AUC (%)",
+        method="BadNets",
+        rival="Poison Ink",
+        margin=10.0,
+    ),
+    Claim(
+        name="cam",
+        statement="Grad-CAM shows the network staring at a patch, and at nothing in particular for ink",
+        source=RESISTS,
+        metric="Grad-CAM: concentration (%)",
+        method="BadNets",
+        rival="Poison Ink",
+        margin=20.0,
+    ),
+    Kept(
+        name="cleanse",
+        statement="To Neural Cleanse ink's target is at most 2 deviations more suspicious than in a clean network",
+        metric="Neural Cleanse: index of the target",
+        remark="Here a small patch opens the inked class in all five networks, and the check flags it. We count"
+        " deviations of the logarithms of mask sizes, which is sharper than the published count of sizes. Networks"
+        " of the paper's size may also tell ink from a patch better than ours of 78 thousand parameters do.",
+        **INK,
+        rival="clean",
+        margin=2.0,
+        higher_is_better=False,
+    ),
+    Kept(
+        name="spectral",
+        statement="Seen from clean images, the inked class is spread at most 30 % more than in a clean network",
+        metric="spectral: spread of the target (%)",
+        remark="As published, centred on the mean of the suspicious class itself, the check finds none of the three"
+        " attacks, not even the patch. It is a few clean images that give the ink away.",
+        **INK,
+        rival="clean",
+        margin=30.0,
+        higher_is_better=False,
+    ),
+    Kept(
+        name="clustering",
+        statement="To clustering the inked class lies at most one unit of scatter farther off than when clean",
+        metric="clustering: distance of the target",
+        remark="It is a few clean images again: they say where honest images of the class lie and how they scatter."
+        " As published, without them, the check looks for two groups, and honest classes may have two as well.",
+        **INK,
+        rival="clean",
+        margin=1.0,
+        higher_is_better=False,
+    ),
+    Kept(
+        name="pruning",
+        statement="Pruned at a cost of 4 points, ink opens the class at most 20 points less often than a patch",
+        metric="pruning: success at a cost of 4 points (%)",
+        **INK,
+        rival="BadNets",
+        margin=20.0,
+    ),
+    Kept(
+        name="tuning",
+        statement="Tuned for ten epochs, ink opens the class at most 20 points less often than a patch",
+        metric="tuning: success after 10 epochs (%)",
+        remark="The five seeds scatter: tuning halves the success of ink in one network and hardly touches it in"
+        " three. More seeds would tell; that ink outlives a single epoch is plain in all of them.",
+        **INK,
+        rival="BadNets",
+        margin=20.0,
+    ),
+)

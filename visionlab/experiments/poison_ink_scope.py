@@ -10,13 +10,12 @@ from visionlab.experiments.experiment import Experiment
 from visionlab.experiments.poison_ink_victims import (
     AFTER,
     HIDING_RECIPE,
-    LARGE_HIDING,
-    LARGE_VICTIM,
     STEALTH_CODE,
     VICTIM_CODE,
     VICTIM_RECIPE,
     Victims,
     measure_victim,
+    presets,
 )
 from visionlab.protection.robustness import STANDARD, robustness
 
@@ -34,14 +33,7 @@ SCHEDULES = Experiment(
     question="Three images in a hundred are poisoned: what does it change if they come back in every batch?",
     variants=tuple(SCHEDULE_SETTINGS),
     measure=measure_victim,
-    presets={
-        "quick": Victims(
-            recipe=HIDING_RECIPE, victim=VICTIM_RECIPE, settings=SCHEDULE_SETTINGS, ratio=0.03, shipped="ink_eurosat",
-            variants=("Poison Ink, mixed", "Poison Ink, replayed"),
-        ),
-        "long": Victims(recipe=HIDING_RECIPE, victim=VICTIM_RECIPE, settings=SCHEDULE_SETTINGS, ratio=0.03),
-        "gpu": Victims(recipe=LARGE_HIDING, victim=LARGE_VICTIM, settings=SCHEDULE_SETTINGS, ratio=0.03),
-    },
+    presets=presets(("Poison Ink, mixed", "Poison Ink, replayed"), settings=SCHEDULE_SETTINGS, ratio=0.03),
     data=("eurosat_mini",),
     defined_by=CODE,
     claims=(
@@ -88,14 +80,7 @@ BUDGET = Experiment(
     question="How many images must be poisoned, how strongly, until ink opens the class?",
     variants=tuple(BUDGET_SETTINGS),
     measure=measure_victim,
-    presets={
-        "quick": Victims(
-            recipe=HIDING_RECIPE, victim=VICTIM_RECIPE, settings=BUDGET_SETTINGS, shipped="ink_eurosat",
-            variants=("2 % at 1.25", "10 % at 1.25"),
-        ),
-        "long": Victims(recipe=HIDING_RECIPE, victim=VICTIM_RECIPE, settings=BUDGET_SETTINGS),
-        "gpu": Victims(recipe=LARGE_HIDING, victim=LARGE_VICTIM, settings=BUDGET_SETTINGS),
-    },
+    presets=presets(("2 % at 1.25", "10 % at 1.25"), settings=BUDGET_SETTINGS),
     data=("eurosat_mini",),
     defined_by=CODE,
     claims=(
@@ -130,17 +115,7 @@ NETWORKS = Experiment(
     question="Do larger networks than ours obey ink, one of timm's for instance?",
     variants=("clean", "BadNets", "Poison Ink"),
     measure=measure_victim,
-    presets={
-        "quick": Victims(
-            recipe=HIDING_RECIPE,
-            victim=VICTIM_RECIPE,
-            network=TIMM,
-            shipped="ink_eurosat",
-            variants=("Poison Ink",),
-        ),
-        "long": Victims(recipe=HIDING_RECIPE, victim=VICTIM_RECIPE, network=TIMM),
-        "gpu": Victims(recipe=LARGE_HIDING, victim=LARGE_VICTIM, network=TIMM),
-    },
+    presets=presets(("Poison Ink",), network=TIMM),
     data=("eurosat_mini",),
     defined_by=CODE,
     claims=(

@@ -130,6 +130,16 @@ class Victims(Hiding):
     reverse_steps: int = 200
 
 
+def presets(quick: tuple[str, ...] = (), **settings: Any) -> dict[str, Victims]:
+    """Return the presets of an experiment on victims; the quick one runs some variants, with networks that ship."""
+    small = {"recipe": HIDING_RECIPE, "victim": VICTIM_RECIPE} | settings
+    return {
+        "quick": Victims(**small, shipped="ink_eurosat", variants=quick),
+        "long": Victims(**small),
+        "gpu": Victims(recipe=LARGE_HIDING, victim=LARGE_VICTIM, **settings),
+    }
+
+
 def images_of(job: Job, split: str) -> tuple[Tensor, Tensor, tuple[str, ...]]:
     """Return images (N, 3, 32, 32) in [0, 1], labels and class names of the job's data."""
     preset: Hiding = job.preset

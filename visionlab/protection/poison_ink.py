@@ -46,7 +46,16 @@ from visionlab.protection.structure import FixedPattern, edges, ink_pattern, ran
 from visionlab.train.loop import Fit, Hook, Recipe, fit
 from visionlab.train.stream import Batch, Paced, Shuffled
 
-__all__ = ["PoisonInk", "Weights", "adversarial_loss", "colour_found", "ink_loss", "many_inks", "train_ink"]
+__all__ = [
+    "PoisonInk",
+    "Weights",
+    "adversarial_loss",
+    "against_discriminator",
+    "colour_found",
+    "ink_loss",
+    "many_inks",
+    "train_ink",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,6 +220,17 @@ def adversarial_loss(discriminator: nn.Module, parts: dict[str, Tensor]) -> tupl
     return (judged - 1).square().mean(), ((real - 1).square().mean() + false.square().mean()) / 2
 
 
+def against_discriminator(
+    model: nn.Module, parts: dict[str, Tensor], loss: Tensor, named: dict[str, Tensor], weight: float
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return a loss and its named parts with those of the model's ``discriminator``, if it has one and it counts."""
+    discriminator = getattr(model, "module", model).discriminator
+    if not weight or not isinstance(discriminator, nn.Module):
+        return loss, named
+    fooled, told = adversarial_loss(discriminator, parts)
+    return loss + weight * fooled + told, named | {"fooled": fooled, "told apart": told}
+
+
 def train_ink(
     networks: PoisonInk,
     images: Float[Tensor, "n 3 h w"],
@@ -282,13 +302,7 @@ def colour_found(
 def _loss(model: nn.Module, batch: Batch, *, weights: Weights) -> tuple[Tensor, dict[str, Tensor]]:
     images, progress, *drawn = batch
     parts = model(images, *drawn)
-    loss, named = ink_loss(parts, weights, progress[0])
-    discriminator = getattr(model, "module", model).discriminator
-    if weights.adversarial and isinstance(discriminator, nn.Module):
-        fooled, told = adversarial_loss(discriminator, parts)
-        loss = loss + weights.adversarial * fooled + told
-        named |= {"fooled": fooled, "told apart": told}
-    return loss, named
+    return against_discriminator(model, parts, *ink_loss(parts, weights, progress[0]), weights.adversarial)
 
 
 def _interfered(

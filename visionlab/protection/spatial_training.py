@@ -16,7 +16,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from visionlab.protection.owner_training import ExtractorAlone, check_sets, draw_together
-from visionlab.protection.poison_ink import adversarial_loss
+from visionlab.protection.poison_ink import against_discriminator
 from visionlab.protection.spatial_mark import SpatialMark
 from visionlab.train.loop import Fit, Hook, Recipe, fit, start
 from visionlab.train.stream import Batch, Fresh
@@ -156,10 +156,4 @@ def adversarial_stage(
 
 def _loss(model: nn.Module, batch: Batch, *, weights: SpatialWeights) -> tuple[Tensor, dict[str, Tensor]]:
     parts = model(*batch)
-    loss, named = spatial_loss(parts, weights)
-    discriminator = getattr(model, "module", model).discriminator
-    if weights.adversarial and isinstance(discriminator, nn.Module):
-        fooled, told = adversarial_loss(discriminator, parts)
-        loss = loss + weights.adversarial * fooled + told
-        named |= {"fooled": fooled, "told apart": told}
-    return loss, named
+    return against_discriminator(model, parts, *spatial_loss(parts, weights), weights.adversarial)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from visionlab.protection.interference import Interference
 from visionlab.protection.owner_training import ExtractorAlone, check_sets, draw_together
-from visionlab.protection.poison_ink import Weights, adversarial_loss, ink_loss
+from visionlab.protection.poison_ink import Weights, against_discriminator, ink_loss
 from visionlab.protection.regions import class_means
 from visionlab.protection.tasks import AT_ONCE
 from visionlab.protection.watermark import ENOUGH, StructureMark, unmarked
@@ -167,13 +167,7 @@ def _initial_loss(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     *given, progress = batch
     parts = model(*given)
-    loss, named = mark_loss(parts, weights, progress[0], classes)
-    discriminator = getattr(model, "module", model).discriminator
-    if weights.adversarial and isinstance(discriminator, nn.Module):
-        fooled, told = adversarial_loss(discriminator, parts)
-        loss = loss + weights.adversarial * fooled + told
-        named |= {"fooled": fooled, "told apart": told}
-    return loss, named
+    return against_discriminator(model, parts, *mark_loss(parts, weights, progress[0], classes), weights.adversarial)
 
 
 def _reading_loss(
