@@ -129,7 +129,7 @@ def fire(picture: Image.Image | None, change: str, strength: float, data: str) -
     for name, each in found.items():
         said = [f"{label} ({100 * share:.0f} %)" for label, share in (each.before, each.after)]
         rows.append([name, *said, "opens" if each.opens else "", "" if name == "clean" else f"{each.psnr:.1f}"])
-    amount = "" if change == UNCHANGED else f"{GRADED[change].amount(float(strength)):.2g} {GRADED[change].unit}"
+    amount = "" if change == UNCHANGED else f"{GRADED[change].unit}: {GRADED[change].amount(float(strength)):.2g}"
     return pictures, rows, amount or "no change"
 
 

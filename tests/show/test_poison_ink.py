@@ -240,6 +240,14 @@ def test_a_finding_is_drawn_whatever_its_details(details: dict[str, torch.Tensor
     assert shown.png()[:4] == b"\x89PNG"
 
 
+def test_the_score_of_each_class_comes_first() -> None:
+    moved, shares = torch.tensor([1.0, 2.0, 9.0]), torch.rand(3)
+    finding = Finding("check", 9.0, "distance", torch.rand(5), {"shares": shares, "moved": moved}, by_class=moved)
+    axes = finding_figure(finding, ("a", "b", "c")).fig.axes
+    assert [axis.get_title() or axis.get_title(loc="left") for axis in axes] == ["moved (the score)", "shares"]
+    assert [bar.get_width() for bar in axes[0].patches] == moved.tolist()
+
+
 def test_the_panel_asks_once_for_each_choice() -> None:
     asked: list[str] = []
 

@@ -19,6 +19,8 @@ __all__ = ["finding_figure"]
 def finding_figure(finding: Finding, classes: Sequence[str], settings: Sequence[str] = ()) -> Figure:
     """Draw each detail of a finding: bars of one value a class or setting, curves, histograms, or small pictures.
 
+    The detail that is the score of each class comes first, and says that it is.
+
     Args:
         finding: of a check.
         classes: of the network.
@@ -29,6 +31,10 @@ def finding_figure(finding: Finding, classes: Sequence[str], settings: Sequence[
     details = {name: value.detach().cpu().numpy() for name, value in finding.details.items()}
     across = {name: value for name, value in details.items() if name in ("share pruned", "epochs")}
     shown = {name: value for name, value in details.items() if name not in across}
+    if finding.by_class is not None:
+        score = finding.by_class.detach().cpu().numpy()
+        first = {f"{name} (the score)": value for name, value in shown.items() if np.array_equal(value, score)}
+        shown = first | {name: value for name, value in shown.items() if f"{name} (the score)" not in first}
     fig = plt.figure(figsize=(4.6 * min(len(shown), 2), 3.3 * -(-len(shown) // 2)), layout="constrained")
     grid = fig.add_gridspec(-(-len(shown) // 2), min(len(shown), 2))
     for i, (name, value) in enumerate(shown.items()):

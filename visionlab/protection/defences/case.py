@@ -111,8 +111,8 @@ CHECKS: dict[str, Check] = {
     ),
     "activation clustering": Check(
         "clustering",
-        "whether the features of a class's training images fall into two groups",
-        "classes that have two groups by nature, which it takes for poisoned",
+        "how far a class's training images lie from clean ones, and whether they fall into two groups",
+        "a little poison in a large class; training images of another origin than the clean ones look poisoned",
         needs_training=True,
     ),
     "Neural Cleanse": Check(
