@@ -128,7 +128,9 @@ def test_the_explorer_answers_every_control() -> None:
     both = {"with interference": networks(), "without": networks()}
     view = explore(both, images, answer, classifier())
     assert view.caption in ("ink found", "no ink found")
-    assert "a poisoned classifier says" in view.readout
+    assert "classifier" not in view.readout, "it was poisoned by other networks"
+    known = explore(both, images, answer | {"reader": "with interference"}, classifier())
+    assert "a poisoned classifier says" in known.readout
     assert len(view.panels) == 8
     assert all(panel.dtype == np.uint8 and panel.shape == (256, 256, 3) for _, panel in view.panels)
     assert explore(both, images, answer | {"change": "as it is", "image": "large"}, None).readout.startswith("PSNR")

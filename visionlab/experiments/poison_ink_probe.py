@@ -183,7 +183,7 @@ def explore(
     words = f"PSNR {view.psnr:.0f} dB; {100 * view.structure[..., 0].mean():.0f} % of the pixels are edges"
     if many and view.found:
         words += f"; written in hue {values['hue']:.0f}°, read as {view.read:.0f}°"
-    if victim is not None and not many:
+    if victim is not None and values["reader"] == "with interference":  # it was poisoned with their ink
         before, after = (
             next(iter(victim(torch.from_numpy(picture).permute(2, 0, 1), top=1)[0].items()))
             for picture in (view.clean, view.changed)
