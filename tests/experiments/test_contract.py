@@ -51,7 +51,7 @@ def test_definitions_are_whole(name: str) -> None:
     assert len({claim.name for claim in experiment.claims}) == len(experiment.claims)
     for claim in experiment.claims:
         assert {claim.method, claim.rival} <= set(experiment.variants)
-        assert claim.method != claim.rival
+        assert (claim.method, claim.metric) != (claim.rival, claim.rival_metric or claim.metric)
         assert claim.margin > 0
         assert claim.source
     assert experiment.question.endswith("?")

@@ -145,6 +145,18 @@ def test_the_threshold_keeps_the_false_positive_rate(rate: float) -> None:
     assert np.mean(counts) == pytest.approx(np.mean(rates), abs=3 * np.std(counts) / 20)
 
 
+def test_of_several_kinds_of_clean_answers_the_worst_decides() -> None:
+    generator = torch.Generator().manual_seed(0)
+    plain, noisy = (evidence(scale * torch.randn(400, generator=generator)) for scale in (1.0, 3.0))
+    both = calibrate(plain, noisy)
+    assert both == calibrate(noisy, plain) == calibrate(noisy)
+    assert both.threshold > 2 * calibrate(plain).threshold
+    few = evidence(torch.where(torch.arange(60) % 2 == 0, 0.0, 9.0))  # those that choose the threshold are the tame ones
+    assert calibrate(plain, few).measured == 1
+    with pytest.raises(ValueError, match="clean: expected answers of one kind or more, got none"):
+        calibrate()
+
+
 def test_images_that_abstain_and_those_that_chose_the_threshold_are_not_counted() -> None:
     scores = torch.arange(400.0)
     found = calibrate(evidence(scores, usable=scores >= 100), rate=0.1)

@@ -37,9 +37,10 @@ class Claim:
         source: where the paper states it.
         metric: the metric compared.
         method: the variant that should win.
-        rival: the variant it is compared with.
+        rival: the variant it is compared with; may be the method itself, in another metric.
         margin: least mean difference, in units of the metric.
         higher_is_better: direction of the metric.
+        rival_metric: of the rival, if it is another one.
         exact: the metric is computed, not estimated: one run decides, without an interval.
         remark: at which scale the claim should show, and why it may not here.
     """
@@ -52,12 +53,14 @@ class Claim:
     rival: str
     margin: float
     higher_is_better: bool = True
+    rival_metric: str = ""
     exact: bool = False
     remark: str = ""
 
     def terms(self) -> dict[str, object]:
         """Return what decides a verdict, without the wording."""
-        return {key: value for key, value in vars(self).items() if key not in ("statement", "source", "remark")}
+        wording = ("statement", "source", "remark") + (() if self.rival_metric else ("rival_metric",))
+        return {key: value for key, value in vars(self).items() if key not in wording}
 
     def judge(self, result: Result) -> Verdict:
         """Decide from a result.
@@ -70,17 +73,27 @@ class Claim:
         """
         sign = 1.0 if self.higher_is_better else -1.0
         method = {seed: sign * value for seed, value in result.values(self.method, self.metric).items()}
-        rival = {seed: sign * value for seed, value in result.values(self.rival, self.metric).items()}
+        against = self.rival_metric or self.metric
+        rival = {seed: sign * value for seed, value in result.values(self.rival, against).items()}
         gap = difference(method, rival)
         if self.exact:
             gap = Interval(gap.mean, gap.mean, gap.mean, gap.seeds)
-        plain = (interval(list(result.values(variant, self.metric).values())) for variant in (self.method, self.rival))
+        both = ((self.method, self.metric), (self.rival, against))
+        plain = (interval(list(result.values(*each).values())) for each in both)
         return Verdict(self, self.decide(gap), gap, *plain)
+
+    @property
+    def sides(self) -> tuple[str, str]:
+        """Names of what should be larger, and of what smaller."""
+        method, rival = self.method, self.rival
+        if self.rival_metric:
+            method, rival = f"{method}: {self.metric}", f"{rival}: {self.rival_metric}"
+        return (method, rival) if self.higher_is_better else (rival, method)
 
     @property
     def rule(self) -> str:
         """What counts as evidence, in short."""
-        better, worse = (self.method, self.rival) if self.higher_is_better else (self.rival, self.method)
+        better, worse = self.sides
         return f"{better} - {worse} >= {self.margin:g}"
 
     def decide(self, gap: Interval) -> Status:
@@ -100,7 +113,7 @@ class Kept(Claim):
     @property
     def rule(self) -> str:
         """What counts as evidence, in short."""
-        better, worse = (self.method, self.rival) if self.higher_is_better else (self.rival, self.method)
+        better, worse = self.sides
         return f"{better} - {worse} > -{self.margin:g}, the whole interval"
 
     def terms(self) -> dict[str, object]:

@@ -140,7 +140,7 @@ AUGMENTATIONS: dict[str, Augmentation] = {
 
 def train_surrogate(
     network: nn.Module,
-    inputs: Float[Tensor, "n 3 h w"],
+    inputs: Float[Tensor, "n c h w"],
     outputs: Float[Tensor, "n 3 h w"],
     recipe: Recipe = RECIPE,
     *,
@@ -156,7 +156,7 @@ def train_surrogate(
 
     Args:
         network: images in [0, 1] to images of the same size, for instance `surrogate_networks.SurrogateUNet`.
-        inputs: what the other network was asked, in [0, 1].
+        inputs: what the other network was asked, in [0, 1]; channels after the third are told to the network as well.
         outputs: what it answered. A batch draws its pairs with replacement, so that any number of them will do.
         recipe: steps, batch, rates.
         augmentation: of each pair.
@@ -240,9 +240,9 @@ def _fixed(features: Features) -> Features:
 
 
 def _check(inputs: Tensor, outputs: Tensor, loss: str, features: Features | None) -> None:
-    check_images("inputs", inputs)
-    if outputs.shape != inputs.shape:
-        raise ValueError(f"outputs: expected {tuple(inputs.shape)}, as inputs, got {tuple(outputs.shape)}")
+    check_images("inputs", inputs[:, :3])
+    if outputs.shape != inputs[:, :3].shape:
+        raise ValueError(f"outputs: expected {tuple(inputs[:, :3].shape)}, as inputs, got {tuple(outputs.shape)}")
     if loss not in LOSSES:
         raise ValueError(f"loss: expected one of {', '.join(LOSSES)}; got {loss!r}")
     if "perceptual" in LOSSES[loss] and features is None:

@@ -34,30 +34,34 @@ class _Surrogate(nn.Module):
     """Image a to a + f(a), where f works on blocks of 2 x 2 pixels and starts near zero.
 
     Args:
-        body: (B, 12, H/2, W/2) to (B, width, H/2, W/2).
+        body: (B, 4 (3 + more), H/2, W/2) to (B, width, H/2, W/2).
         width: channels that the body gives.
         multiple: of this many pixels the sides have to be for the body; other images are extended for it.
+        more: channels that f is told beside the image.
     """
 
-    def __init__(self, body: nn.Module, width: int, multiple: int) -> None:
+    def __init__(self, body: nn.Module, width: int, multiple: int, more: int = 0) -> None:
         super().__init__()
         self.body = body
         self.out = nn.Conv2d(width, 12, 1)
-        self.multiple = multiple
+        self.multiple, self.more = multiple, more
         nn.init.normal_(self.out.weight, std=0.01)
         self.out.bias.data.zero_()  # type: ignore[union-attr]
 
-    def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+    def forward(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 3 h w"]:
         """Return images (B, 3, H, W) of images in [0, 1] with sides of 8 pixels or more; nothing clips them.
+
+        Args:
+            images: (B, 3 + more, H, W).
 
         Raises:
             ValueError: if the images are none, of other channels, or smaller.
         """
-        check_images("images", images)
+        check_images("images", images[:, : images.shape[1] - self.more] if images.ndim == 4 else images)
         height, width = images.shape[-2:]
         padded = F.pad(images, (0, -width % self.multiple, 0, -height % self.multiple), mode="replicate")
         change = self.out(self.body(2 * F.pixel_unshuffle(padded, 2) - 1))
-        return images + F.pixel_shuffle(change, 2)[..., :height, :width]
+        return images[:, :3] + F.pixel_shuffle(change, 2)[..., :height, :width]
 
 
 class SurrogateUNet(_Surrogate):
@@ -67,13 +71,16 @@ class SurrogateUNet(_Surrogate):
         width: channels of the first level, a multiple of 8; half as many more at each level below. The small-scale
             study has 32, 40 and 48.
         levels: 3 for 32 pixels; one more for each doubling keeps the bottleneck at 4 x 4.
+        more: channels that it is told beside the image: an owner's own surrogate is told the ink of each image, so that
+            one stands for surrogates of all inks.
     """
 
-    def __init__(self, width: int = 32, *, levels: int = 3) -> None:
+    def __init__(self, width: int = 32, *, levels: int = 3, more: int = 0) -> None:
         _check_width(width, 8)
         if levels < 1:
             raise ValueError(f"levels: expected 1 or more, got {levels}")
-        super().__init__(_Levels(tuple(width * (2 + i) // 2 for i in range(levels))), width, 2**levels)
+        widths = tuple(width * (2 + i) // 2 for i in range(levels))
+        super().__init__(_Levels(4 * (3 + more), widths), width, 2**levels, more)
 
 
 class SurrogateResidual(_Surrogate):
@@ -107,10 +114,9 @@ class SurrogatePlain(_Surrogate):
 
 
 class _Levels(nn.Module):
-    def __init__(self, widths: tuple[int, ...]) -> None:
+    def __init__(self, inputs: int, widths: tuple[int, ...]) -> None:
         super().__init__()
-        inputs = (12, *widths)
-        self.down = nn.ModuleList(_double(i, o) for i, o in zip(inputs, widths, strict=False))
+        self.down = nn.ModuleList(_double(i, o) for i, o in zip((inputs, *widths), widths, strict=False))
         pairs = zip(widths[1:], widths, strict=False)
         self.up = nn.ModuleList(_double(below + here, here) for below, here in pairs)
 

@@ -82,17 +82,17 @@ def pairs(
 
 
 @torch.no_grad()
-def answers(network: Callable[[Tensor], Tensor], images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+def answers(network: Callable[[Tensor], Tensor], images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b 3 h w"]:
     """What any image-to-image network or function answers, as a file would keep it: (B, 3, H, W), clipped, 8 bits.
 
     Args:
         network: images in [0, 1] to images of the same size; a module is asked in evaluation mode, where it lies.
-        images: in [0, 1].
+        images: in [0, 1]; channels after the third are told to the network as well.
 
     Raises:
         ValueError: there are no images, or the answers are of another shape.
     """
-    check_images("images", images)
+    check_images("images", images[:, :3])
     device, training = images.device, False
     if isinstance(network, nn.Module):
         device, training = next((p.device for p in network.parameters()), device), network.training
@@ -101,8 +101,9 @@ def answers(network: Callable[[Tensor], Tensor], images: Float[Tensor, "b 3 h w"
     if isinstance(network, nn.Module):
         network.train(training)
     for part, answer in zip(images.split(AT_ONCE), found, strict=True):
-        if answer.shape != part.shape:
-            raise ValueError(f"network: expected answers of shape {tuple(part.shape)}, got {tuple(answer.shape)}")
+        if answer.shape != part[:, :3].shape:
+            wanted = tuple(part[:, :3].shape)
+            raise ValueError(f"network: expected answers of shape {wanted}, got {tuple(answer.shape)}")
     return to_8_bits(torch.cat(found).clamp(0, 1))
 
 

@@ -4,7 +4,8 @@ An owner asks a suspected network, reads the mark in each answer, and counts. On
 symbols are read from it, where the mark carries a code, and its score lies above a threshold. Three steps:
 
 1. `calibrate` on clean answers, of networks and images that have never seen the mark: the threshold comes from one half
-   of them, and from the other half the rate at which clean answers are detected all the same.
+   of them, and from the other half the rate at which clean answers are detected all the same. What has been made of the
+   answers in question, noise or compression, nobody knows: each such kind of clean answers counts, the worst decides.
 2. `structure_evidence` or `spatial_evidence`: scores of the answers in question.
 3. `verify`: an exact p-value, and what it means.
 
@@ -225,32 +226,44 @@ def spatial_evidence(mark: SpatialMark, blocks: Float[Tensor, "n r c"]) -> Evide
 # --- Test -------------------------------------------------------------------------------------------------------------
 
 
-def calibrate(clean: Evidence, *, rate: float = 0.05) -> Calibration:
+def calibrate(*clean: Evidence, rate: float = 0.05) -> Calibration:
     """Set the threshold on every other clean answer, and count on the rest.
 
     The threshold is the ceil((m + 1)(1 - rate))-th smallest of m scores, which are 0 where another code was read: a new
-    clean answer is detected with at most the wanted probability, on average over the choice of the m.
+    clean answer is detected with at most the wanted probability, on average over the choice of the m. Of several kinds
+    of answers the highest threshold counts, and then the kind in which false positives may be most frequent.
 
     Args:
-        clean: of answers that never saw the mark, against the same claim. They should have gone through what the
-            answers in question may have gone through: a threshold made without noise fails under noise.
+        clean: of answers that never saw the mark, against the same claim, by kind: they should have gone through what
+            the answers in question may have gone through. A threshold made without noise fails under noise.
         rate: wanted, for one image. Chance is ruled out by counting images, so that one need not be certain: 0.01 takes
             the threshold from the one or two strangest clean answers, and misses more marked ones.
 
     Raises:
-        ValueError: if the rate lies outside (0, 1), or there are too few answers for it.
+        ValueError: if the rate lies outside (0, 1), or there are too few answers of a kind for it, or none at all.
     """
     if not 0 < rate < 1:
         raise ValueError(f"rate: expected more than 0 and less than 1, got {rate}")
-    usable = clean.usable.nonzero()[:, 0]
-    first, second = usable[::2], usable[1::2]
-    place = math.ceil((len(first) + 1) * (1 - rate))
-    if place > len(first) or not len(second):
-        least = max(2, 2 * math.ceil(1 / rate - 1) - 1)
-        raise ValueError(f"clean: a rate of {rate:g} needs {least} answers with structure or more, got {len(usable)}")
-    threshold = max(0.0, clean.against_chance[first].sort().values[place - 1].item())
-    false = int(clean.detected(threshold)[second].sum())
-    return Calibration(threshold, rate, len(second), false)
+    if not clean:
+        raise ValueError("clean: expected answers of one kind or more, got none")
+    thresholds, counted = [], []
+    for kind in clean:
+        usable = kind.usable.nonzero()[:, 0]
+        first, second = usable[::2], usable[1::2]
+        place = math.ceil((len(first) + 1) * (1 - rate))
+        if place > len(first) or not len(second):
+            least = max(2, 2 * math.ceil(1 / rate - 1) - 1)
+            raise ValueError(
+                f"clean: a rate of {rate:g} needs {least} answers with structure or more, got {len(usable)}"
+            )
+        thresholds.append(kind.against_chance[first].sort().values[place - 1].item())
+        counted.append(second)
+    threshold = max(0.0, *thresholds)
+    found = [
+        Calibration(threshold, rate, len(second), int(kind.detected(threshold)[second].sum()))
+        for kind, second in zip(clean, counted, strict=True)
+    ]
+    return max(found, key=lambda one: one.bound)
 
 
 def p_value(detected: int, counted: int, calibration: Calibration) -> float:
