@@ -93,6 +93,17 @@ PAPERS = (
             for name in ("hiding", "inks", "victims", "world", "schedules", "budget", "networks", "cifar10", "defences")
         ),
     ),
+    Paper(
+        key="watermark",
+        title="Exploring Structure Consistency for Deep Model Watermarking",
+        authors="Zhang et al., 2021",
+        arxiv="2108.02360",
+        teaches="why a logo in a network's answers is lost on a thief who turns the pictures, and a mark on edges is not",
+        front="visionlab.protection.watermark",
+        lab="10_structure_watermark",
+        app="watermark_demo",
+        experiments=("watermark/theft",),
+    ),
 )
 
 

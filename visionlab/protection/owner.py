@@ -1,4 +1,4 @@
-"""All that an owner trains, in order: both marks (arXiv 2108.02360; 2002.11088, 2103.04980) and what their training needs.
+"""All that an owner trains, in order: a structure mark (arXiv 2108.02360), or a spatial one (2002.11088, 2103.04980).
 
 ============================  ======================================  ==============================
 stage                         structure mark                          spatial mark
@@ -39,6 +39,7 @@ from visionlab.train.randomness import generator, seeded
 __all__ = ["Owned", "Recipes", "inked_questions", "marked_answers", "own_spatial", "own_structure"]
 
 Mark = TypeVar("Mark", StructureMark, SpatialMark)
+MARKED = replace(surrogate.RECIPE, steps=600, warmup=180)
 WIDTH = 40
 """Of the owner's own surrogates: another than the thief's, whose width nobody knows."""
 
@@ -56,7 +57,7 @@ class Recipes:
 
     clean: Recipe = surrogate.RECIPE
     initial: Recipe = watermark_training.RECIPE
-    marked: Recipe = replace(surrogate.RECIPE, steps=600, warmup=180)
+    marked: Recipe = MARKED
     adversarial: Recipe = watermark_training.ADVERSARIAL
 
     @property

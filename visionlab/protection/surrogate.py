@@ -144,7 +144,7 @@ def train_surrogate(
     outputs: Float[Tensor, "n 3 h w"],
     recipe: Recipe = RECIPE,
     *,
-    augmentation: Augmentation = AUGMENTATIONS["none"],
+    augmentation: Callable[..., tuple[Tensor, Tensor]] = AUGMENTATIONS["none"],
     loss: str = "L2",
     features: Features | None = None,
     seed: int,
@@ -159,7 +159,7 @@ def train_surrogate(
         inputs: what the other network was asked, in [0, 1]; channels after the third are told to the network as well.
         outputs: what it answered. A batch draws its pairs with replacement, so that any number of them will do.
         recipe: steps, batch, rates.
-        augmentation: of each pair.
+        augmentation: of each pair, or a function as it: `Augmentation.__call__`.
         loss: one of `LOSSES`; the adversarial ones train a discriminator, the perceptual ones need ``features``.
         features: images in [0, 1] to features, best to maps (B, C, U, V) of some layers' depth. A module has to be
             in evaluation mode; it is moved to the device, and is not trained.

@@ -65,6 +65,12 @@ class Reading:
     area: Int[Tensor, "b k"]
     symbols: Int[Tensor, "b k"]
 
+    def __len__(self) -> int:
+        return len(self.area)
+
+    def __getitem__(self, some: slice | Tensor) -> Reading:
+        return Reading(self.colours[some], self.area[some], self.symbols[some])
+
     @property
     def usable(self) -> Tensor:
         """Whether an image has a class (B, K) large enough to be read."""
