@@ -151,7 +151,7 @@ def test_of_several_kinds_of_clean_answers_the_worst_decides() -> None:
     both = calibrate(plain, noisy)
     assert both == calibrate(noisy, plain) == calibrate(noisy)
     assert both.threshold > 2 * calibrate(plain).threshold
-    few = evidence(torch.where(torch.arange(60) % 2 == 0, 0.0, 9.0))  # those that choose the threshold are the tame ones
+    few = evidence(torch.where(torch.arange(60) % 2 == 0, 0.0, 9.0))  # those that choose the threshold are tame
     assert calibrate(plain, few).measured == 1
     with pytest.raises(ValueError, match="clean: expected answers of one kind or more, got none"):
         calibrate()

@@ -32,6 +32,7 @@ from visionlab.protection.splits import split
 from visionlab.protection.structure import adaptive_threshold, chroma_direction, nearest_ink, sobel_magnitude
 from visionlab.protection.tasks import answers, pairs
 from visionlab.train.loop import Recipe
+from visionlab.weights import Card
 
 __all__ = ["EXPERIMENTS", "WEIGHTS"]
 
@@ -230,4 +231,28 @@ THEFT = Experiment(
 )  # fmt: skip
 
 EXPERIMENTS = (THEFT,)
-WEIGHTS = ()
+
+
+def _weights(short: str, data: str, licence: str) -> tuple[Card, ...]:
+    """What ships for one kind of data: both marks, and the thieves of the grid."""
+    variants = {"mark": "structure: own answers", "logo": "logo: own answers"}
+    variants |= {
+        f"thief_{mark}_{name}": f"{mark}: {name}" for mark in theft.OF_MARK for name in surrogate.AUGMENTATIONS
+    }
+    variants |= {f"thief_clean_{name}": f"structure: clean thief, {name}" for name in ("none", "all")}
+    networks = {"mark": "owner:small_mark", "logo": "owner:small_logo"}
+    thief = "surrogate_networks:SurrogateUNet"
+    return tuple(
+        Card(
+            name=f"{name}_{short}", network=f"visionlab.protection.{networks.get(name, thief)}",
+            kwargs={}, classes=(), size=32, mean=(0.0,) * 3, std=(1.0,) * 3, experiment=THEFT.name, preset="long",
+            variant=variant, data=data, seed=0, licence=licence,
+        )
+        for name, variant in variants.items()
+    )  # fmt: skip
+
+
+WEIGHTS = (
+    *_weights("eurosat", "eurosat_mini", "MIT, as EuroSAT"),
+    *_weights("world", "world", "MIT"),
+)

@@ -41,7 +41,7 @@ from visionlab.train.randomness import generator, mix, seeded
 
 __all__ = [
     "CHANGES", "SETS", "SYMBOLS", "Mark", "Pairs", "Setting", "calibrated", "evidence", "file_of", "held", "mark_of",
-    "owner_of", "pairs_of", "read",
+    "owner_of", "pairs_of", "read", "shipped",
 ]  # fmt: skip
 
 Mark = StructureMark | SpatialMark
@@ -149,9 +149,8 @@ def owner_of(job: Job, kind: str, own: tuple[Tensor, Tensor]) -> Owned:
     """Train the owner's networks of a kind, "structure" or "logo", on the owner's pairs; or load those that ship."""
     preset: Setting = job.preset
     if preset.shipped:
-        short = "world" if job.data == "world" else "eurosat"
-        mark, clean = (weights.load(f"{name}_{short}").model for name in (MARKS[kind], "thief_clean_none"))
-        return Owned(mark, mark, clean, [])
+        mark = shipped(MARKS[kind], job.data)
+        return Owned(mark, mark, shipped("thief_clean_none", job.data), [])
 
     def file(stage: str) -> Path:
         found = file_of(job, f"owner-{stage if stage == 'clean' else f'{kind}-{stage}'}")
@@ -168,6 +167,11 @@ def owner_of(job: Job, kind: str, own: tuple[Tensor, Tensor]) -> Owned:
 
 MARKS = {"structure": "mark", "logo": "logo"}
 """First part of the names of weights."""
+
+
+def shipped(name: str, data: str) -> nn.Module:
+    """Return a network that ships, by the first part of its name."""
+    return weights.load(f"{name}_{'world' if data == 'world' else 'eurosat'}").model
 
 
 # --- Judging ----------------------------------------------------------------------------------------------------------

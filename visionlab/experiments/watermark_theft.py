@@ -30,6 +30,7 @@ from visionlab.experiments.watermark_setting import (
     owner_of,
     pairs_of,
     read,
+    shipped,
 )
 from visionlab.measure.image_quality import psnr, ssim
 from visionlab.predictor import Predictor
@@ -140,6 +141,8 @@ class Perceptual(nn.Module):
 def thief_of(job: Job, mark: Mark, thief: Thief, images: Pairs) -> tuple[nn.Module, list[dict[str, float]]]:
     """Train a thief's network; one that is tuned or pruned in the end goes on from one that is not."""
     preset: Setting = job.preset
+    if preset.shipped and thief.answers == "clean":
+        return shipped(f"thief_clean_{thief.augmentation}", job.data), []
     asked, truth = images["thief"]
     first = replace(thief, tuned=False, pruned=0.0)
     # A thief of clean answers meets no mark: both marks share it.

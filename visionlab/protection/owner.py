@@ -27,8 +27,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from visionlab.protection import spatial_training, surrogate, watermark_training
+from visionlab.protection.hiding import ColourHider
 from visionlab.protection.owner_training import check_sets
-from visionlab.protection.spatial_mark import SpatialMark
+from visionlab.protection.spatial_mark import Faint, SpatialMark, logo
 from visionlab.protection.surrogate import train_surrogate
 from visionlab.protection.surrogate_networks import SurrogateUNet
 from visionlab.protection.tasks import AT_ONCE, answers
@@ -36,7 +37,9 @@ from visionlab.protection.watermark import StructureMark
 from visionlab.train.loop import Hook, Recipe, start
 from visionlab.train.randomness import generator, seeded
 
-__all__ = ["Owned", "Recipes", "inked_questions", "marked_answers", "own_spatial", "own_structure"]
+__all__ = [
+    "Owned", "Recipes", "inked_questions", "marked_answers", "own_spatial", "own_structure", "small_logo", "small_mark",
+]  # fmt: skip
 
 Mark = TypeVar("Mark", StructureMark, SpatialMark)
 MARKED = replace(surrogate.RECIPE, steps=600, warmup=180)
@@ -85,6 +88,16 @@ class Owned(Generic[Mark]):
     before: Mark
     clean: nn.Module
     history: list[dict[str, float]]
+
+
+def small_mark(amplitude: float = 0.12) -> StructureMark:
+    """A structure mark on edges for images of about 32 pixels, untrained; see `hiding.ColourHider`."""
+    return StructureMark(ColourHider(amplitude=amplitude))
+
+
+def small_logo(decibels: float = 32.4) -> SpatialMark:
+    """A logo for images of about 32 pixels, untrained; see `spatial_mark.Faint`. Weights bring their pattern."""
+    return SpatialMark(logo(0), Faint(decibels=decibels))
 
 
 @torch.no_grad()
