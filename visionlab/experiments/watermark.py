@@ -11,6 +11,7 @@ from visionlab.experiments import watermark_setting as setting
 from visionlab.experiments import watermark_theft as theft
 from visionlab.experiments.claim import Claim, Kept
 from visionlab.experiments.experiment import Experiment
+from visionlab.experiments.watermark_code import CODE
 from visionlab.experiments.watermark_setting import CHANGES, SYMBOLS, Setting
 from visionlab.experiments.watermark_theft import THIEVES, measure_theft
 from visionlab.protection import (
@@ -39,7 +40,7 @@ __all__ = ["EXPERIMENTS", "WEIGHTS"]
 HELD, ONE = "held at 32 (%)", "detected (%)"
 """Sets of 32 answers for which theft is claimed; single answers in which the mark is found."""
 ABSTRACT = "abstract: common data augmentation"
-CODE = (
+DECIDES = (
     theft.OF_MARK, theft.COUNTS, theft.TUNED_ON, theft.Stamped, theft.Perceptual, theft.network_of, theft.thief_of,
     theft.judged, theft._alone, setting.pairs_of, setting.mark_of, setting.owner_of, setting.read, setting.evidence,
     setting.calibrated, setting.held, CHANGES, SYMBOLS, setting.SETS,
@@ -225,12 +226,12 @@ THEFT = Experiment(
         ),
     },
     data=("eurosat_mini", "world"),
-    defined_by=CODE,
+    defined_by=DECIDES,
     versions={"world": world.VERSION},
     claims=CLAIMS,
 )  # fmt: skip
 
-EXPERIMENTS = (THEFT,)
+EXPERIMENTS = (THEFT, CODE)
 
 
 def _weights(short: str, data: str, licence: str) -> tuple[Card, ...]:

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
-from kornia.geometry.transform import get_affine_matrix2d, warp_affine
 from torch import Tensor
 
-from visionlab.data.graded import GRADED, warp
+from visionlab.data.graded import GRADED
 from visionlab.data.world.explore import Choice, SceneView, Slider
 from visionlab.experiments.experiment import Job
 from visionlab.experiments.watermark import THEFT
@@ -33,32 +32,13 @@ from visionlab.protection.owner import marked_answers
 from visionlab.protection.regions import paint
 from visionlab.protection.robustness import changed, uncovered
 from visionlab.protection.spatial_mark import SpatialMark
-from visionlab.protection.surrogate import Augmentation
 from visionlab.protection.tasks import answers
 from visionlab.protection.verification import Calibration, Evidence, Verdict, structure_evidence, verify
 from visionlab.protection.watermark import StructureMark
 
 __all__ = [
-    "DATA",
-    "TILES",
-    "UNCHANGED",
-    "MarkView",
-    "controls",
-    "drawings",
-    "explore",
-    "follow",
-    "grid",
-    "images_of",
-    "limit",
-    "mark_of",
-    "mean_residual",
-    "microscope",
-    "microscope_controls",
-    "own_answers",
-    "stolen",
-    "theft",
-    "theft_controls",
-    "verdict",
+    "AUGMENTED", "DATA", "TILES", "UNCHANGED", "MarkView", "as_bytes", "controls", "drawings", "explore", "follow", "grid",
+    "images_of", "limit", "mark_of", "own_answers", "stolen", "theft", "theft_controls", "verdict",
 ]  # fmt: skip
 
 UNCHANGED = "as it is"
@@ -230,8 +210,8 @@ def explore(images: Mapping[str, Tensor], values: Mapping[str, Any]) -> SceneVie
         "clean": "1 clean answer", "pattern": "2 to be hidden", "marked": "3 marked", "residual": "4 what changed, ×8",
         "changed": "5 after the change", "drawing": "6 read from it", "clean_drawing": "7 read without mark",
     }  # fmt: skip
-    panels = tuple((title, _bytes(getattr(view, name))) for name, title in titles.items())
-    return SceneView(image=_bytes(view.changed), panels=panels, boxes=(), caption=found, readout=words)
+    panels = tuple((title, as_bytes(getattr(view, name))) for name, title in titles.items())
+    return SceneView(image=as_bytes(view.changed), panels=panels, boxes=(), caption=found, readout=words)
 
 
 # --- The heart: steal it yourself -------------------------------------------------------------------------------------
@@ -283,72 +263,10 @@ def grid(images: Float[Tensor, "n 3 h w"], *, columns: int = 4, gap: int = 2, si
     for i, image in enumerate(images):
         top, left = i // columns * (height + gap), i % columns * (width + gap)
         canvas[:, top : top + height, left : left + width] = image
-    return _bytes(canvas.clamp(0, 1).permute(1, 2, 0).numpy(), side)
+    return as_bytes(canvas.clamp(0, 1).permute(1, 2, 0).numpy(), side)
 
 
-# --- The microscope ---------------------------------------------------------------------------------------------------
-
-
-@torch.no_grad()
-def mean_residual(
-    mark: Mark, image: Float[Tensor, "3 h w"], augmentation: Augmentation, *, n: int = 200, seed: int = 0
-) -> Float[Tensor, "3 h w"]:
-    """What a thief's network can know of the mark in a picture y, whose pose T it cannot know: E[T r(T^-1 y)] over T.
-
-    Such a network answers the mean of what it was taught for pictures like y. Any of n augmentations T may have made y
-    out of a picture T^-1 y, which the owner marked before: r is what that added. A logo is r whatever the picture, and
-    so E[T r] is left of it, a blur. A structure mark moves with the picture, T r(T^-1 y) = r(y) for any T.
-
-    Args:
-        mark: the owner's networks.
-        image: y in [0, 1].
-        augmentation: of the thief.
-        n: draws of T; the mean is in units of the image.
-        seed: of the draws.
-    """
-    size = (image.shape[1], image.shape[2])
-    angle, scale, shift, mirrored = augmentation.draw(n, size, torch.Generator().manual_seed(seed))
-    y = image.expand(n, -1, -1, -1)
-    centre = torch.tensor([(size[1] - 1) / 2, (size[0] - 1) / 2]).expand(n, 2)
-    inverse = torch.linalg.inv(get_affine_matrix2d(shift, centre, scale[:, None].expand(-1, 2), angle))
-    before = warp_affine(y, inverse[:, :2], size, padding_mode="reflection", align_corners=True)
-    before = torch.where(mirrored[:, None, None, None], before.flip(-1), before).clamp(0, 1)
-    residual = marked_answers(mark, before, torch.tensor(SYMBOLS)) - before
-    return warp(residual, angle=angle, scale=scale, shift=shift, mirrored=mirrored, padding="reflection").mean(0)
-
-
-def microscope_controls(images: Sequence[str]) -> tuple[Slider | Choice, ...]:
-    """Return the controls of `microscope`."""
-    return (
-        Choice("image", "picture", tuple(images), images[0]),
-        Slider("rotation", "turned by at most", 0, 60, 5, 0, "°"),
-        Slider("crop", "cropped to at least", 0.5, 1.0, 0.05, 1.0, " of the side"),
-        Choice("flip", "mirrored", ("never", "every other"), "never"),
-    )
-
-
-def microscope(images: Mapping[str, Tensor], values: Mapping[str, Any]) -> SceneView:
-    """Answer the controls: what each mark adds to a picture, and what is left of it on average over augmentations."""
-    image = images[values["image"]]
-    augmentation = Augmentation(
-        rotation=float(values["rotation"]), crop=(float(values["crop"]), 1.0),
-        flip=0.5 if values["flip"] == "every other" else 0.0,
-    )  # fmt: skip
-    panels, words = [("the picture", _bytes(image.permute(1, 2, 0).numpy()))], []
-    for kind in ("logo", "structure"):
-        mark = mark_of(kind)
-        put = marked_answers(mark, image[None], torch.tensor(SYMBOLS))[0] - image
-        left = mean_residual(mark, image, augmentation)
-        panels += [
-            (f"{title}, ×8", _bytes((0.5 + 8 * x).clamp(0, 1).permute(1, 2, 0).numpy()))
-            for title, x in ((f"{kind}: put", put), (f"{kind}: what can be learned", left))
-        ]
-        share = ((left * put).sum() / put.square().sum()).item()
-        words.append(f"{kind}: {100 * share:.0f} % of it is left")
-    return SceneView(image=panels[-1][1], panels=tuple(panels), boxes=(), caption="; ".join(words), readout="")
-
-
-def _bytes(picture: np.ndarray, side: int = 256) -> np.ndarray:
+def as_bytes(picture: np.ndarray, side: int = 256) -> np.ndarray:
     """A picture as bytes, enlarged in whole steps."""
     times = max(1, side // max(picture.shape[:2]))
     return (picture * 255).round().astype(np.uint8).repeat(times, 0).repeat(times, 1)

@@ -203,7 +203,8 @@ def judged(
 ) -> dict[str, float]:
     """What the owner says of answers; beside them, answers of a clean thief, for the AUC of single images."""
     metrics: dict[str, float] = {}
-    for mark, when in ((owned.mark, ""), (owned.before, ", before")):
+    both = ((owned.mark, ""), (owned.before, ", before"))
+    for mark, when in both[: 1 if owned.before is owned.mark else 2]:
         limit = calibrated(mark, owned.clean, calibration, seed=job.seed)
         reading = read(mark, found)
         one = evidence(mark, reading)
