@@ -101,12 +101,15 @@ def train(
     y_label: str,
     y_range: tuple[float, float] | None = None,
     seed: int = 0,
+    variants: Sequence[str] | None = None,
     **run: Any,
 ) -> Result:
-    """Run an experiment's quick preset live: one curve a variant, drawn while it trains."""
+    """Run an experiment's quick preset live, by default with its variants: one curve each, drawn while it trains."""
     from IPython.display import display
 
-    variants = getattr(experiment.preset("quick"), "variants", ()) or experiment.variants
-    live = LiveCurves(experiment.question, variants, metric, y_label, y_range, smooth=10)
+    chosen = variants or getattr(experiment.preset("quick"), "variants", ()) or experiment.variants
+    live = LiveCurves(experiment.question, chosen, metric, y_label, y_range, smooth=10)
     display(live)
-    return experiment.run("quick", seeds=(seed,), hooks=lambda variant, _: live.callback(variant), **run)
+    return experiment.run(
+        "quick", seeds=(seed,), variants=chosen, hooks=lambda variant, _: live.callback(variant), **run
+    )

@@ -14,6 +14,7 @@ from visionlab.protection.surrogate import (
     LOSSES,
     RECIPE,
     Augmentation,
+    erased,
     fine_tuned,
     pruned,
     train_surrogate,
@@ -265,3 +266,25 @@ def test_augmentations_out_of_range_are_refused(settings: dict, words: str) -> N
 def test_a_share_out_of_range_is_refused() -> None:
     with pytest.raises(ValueError, match=r"share: expected 0 to 1, got 1.1"):
         pruned(tiny(), 1.1)
+
+
+class Sensitive(nn.Module):
+    """Draws white for grey images, and less where they are greener."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return 1 - (images[:, 1:2] - images.mean(1, keepdim=True)).expand(-1, 3, -1, -1)
+
+
+def test_who_knows_the_extractor_takes_the_mark_away_by_a_small_change() -> None:
+    marked = torch.full((2, 3, 8, 8), 0.5)
+    marked[:, 1] += 6 / 255
+    extractor = Sensitive()
+    assert erased(extractor, marked, budget=2 / 255).sub(marked).abs().max() <= 2 / 255 + 1e-6
+    left = [(extractor(erased(extractor, marked, budget=b / 255)) - 1).abs().max().item() for b in (1, 2, 4, 8)]
+    assert left == sorted(left, reverse=True)
+    assert left[0] < (extractor(marked) - 1).abs().max()
+    assert left[-1] < 1 / 255
+    bright = erased(extractor, torch.ones(1, 3, 8, 8), budget=0.1)
+    assert bright.max() <= 1
+    with pytest.raises(ValueError, match="budget and steps: expected both above 0, got 0 and 20"):
+        erased(extractor, marked, budget=0)

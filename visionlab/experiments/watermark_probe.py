@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -29,6 +29,7 @@ from visionlab.experiments.watermark_setting import (
 )
 from visionlab.measure.image_quality import psnr
 from visionlab.protection.owner import marked_answers
+from visionlab.protection.owner_code import Hues
 from visionlab.protection.regions import paint
 from visionlab.protection.robustness import changed, uncovered
 from visionlab.protection.spatial_mark import SpatialMark
@@ -37,8 +38,8 @@ from visionlab.protection.verification import Calibration, Evidence, Verdict, st
 from visionlab.protection.watermark import StructureMark
 
 __all__ = [
-    "AUGMENTED", "DATA", "TILES", "UNCHANGED", "MarkView", "as_bytes", "controls", "drawings", "explore", "follow", "grid",
-    "images_of", "limit", "mark_of", "own_answers", "stolen", "theft", "theft_controls", "verdict",
+    "AUGMENTED", "DATA", "TILES", "UNCHANGED", "MarkView", "as_bytes", "controls", "drawings", "explore", "follow",
+    "grid", "images_of", "limit", "mark_of", "own_answers", "painted", "stolen", "theft", "theft_controls", "verdict",
 ]  # fmt: skip
 
 UNCHANGED = "as it is"
@@ -264,6 +265,14 @@ def grid(images: Float[Tensor, "n 3 h w"], *, columns: int = 4, gap: int = 2, si
         top, left = i // columns * (height + gap), i % columns * (width + gap)
         canvas[:, top : top + height, left : left + width] = image
     return as_bytes(canvas.clamp(0, 1).permute(1, 2, 0).numpy(), side)
+
+
+def painted(
+    image: Float[Tensor, "3 h w"], structure: Callable[[Tensor], Tensor], symbols: tuple[int, ...]
+) -> Float[np.ndarray, "h w 3"]:
+    """Return the structure of a picture, each class in the ink of its symbol, on white."""
+    inks = Hues().inks(torch.tensor([symbols]))
+    return paint(structure(image[None]), inks)[0].permute(1, 2, 0).numpy()
 
 
 def as_bytes(picture: np.ndarray, side: int = 256) -> np.ndarray:

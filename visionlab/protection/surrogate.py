@@ -12,6 +12,7 @@ loss                                                   `LOSSES`
 the pairs flipped, turned, cropped, jointly            `Augmentation`, `AUGMENTATIONS`
 few queries                                            `train_surrogate` on fewer pairs
 fine-tuning on clean pairs, pruning                    `fine_tuned`, `pruned`
+gradients of an extractor that was made public         `erased`
 JPEG, blur, noise, colour shift of what it answers     `robustness.changed`, `robustness.STANDARD`
 =====================================================  ============================================================
 
@@ -42,7 +43,8 @@ from visionlab.train.randomness import seeded
 from visionlab.train.stream import Batch, Fresh
 
 __all__ = [
-    "AUGMENTATIONS", "FINE_TUNING", "LOSSES", "RECIPE", "Augmentation", "fine_tuned", "pruned", "train_surrogate",
+    "AUGMENTATIONS", "FINE_TUNING", "LOSSES", "RECIPE", "Augmentation", "erased", "fine_tuned", "pruned",
+    "train_surrogate",
 ]  # fmt: skip
 
 Features = Callable[[Tensor], Tensor]
@@ -293,3 +295,34 @@ def pruned(network: nn.Module, share: float) -> nn.Module:
             prune.l1_unstructured(module, "weight", amount=float(share))
             prune.remove(module, "weight")
     return network
+
+
+def erased(
+    extractor: nn.Module, images: Float[Tensor, "b 3 h w"], *, budget: float = 2 / 255, steps: int = 20
+) -> Float[Tensor, "b 3 h w"]:
+    """Change images as little as it takes for a known extractor to draw white: why extractors have to stay private.
+
+    Projected gradient descent on the squared error of the drawing (Madry et al., 2018); arXiv 2405.09863 and 2502.20924
+    do the same to marks of this family with answers of the extractor alone.
+
+    Args:
+        extractor: image to drawing; white where there is no mark.
+        images: marked ones in [0, 1].
+        budget: largest change of a pixel.
+        steps: of the descent.
+
+    Returns:
+        Images (B, 3, H, W) in [0, 1].
+
+    Raises:
+        ValueError: if the budget is not positive, or there is no step.
+    """
+    if budget <= 0 or steps < 1:
+        raise ValueError(f"budget and steps: expected both above 0, got {budget} and {steps}")
+    change = torch.zeros_like(images, requires_grad=True)
+    for _ in range(steps):
+        error = (extractor(images + change) - 1).square().sum()
+        (slope,) = torch.autograd.grad(error, change)
+        moved = (change - 2.5 * budget / steps * slope.sign()).clamp(-budget, budget)
+        change = ((images + moved).clamp(0, 1) - images).detach().requires_grad_(True)
+    return (images + change).detach()
