@@ -286,5 +286,5 @@ def test_who_knows_the_extractor_takes_the_mark_away_by_a_small_change() -> None
     assert left[-1] < 1 / 255
     bright = erased(extractor, torch.ones(1, 3, 8, 8), budget=0.1)
     assert bright.max() <= 1
-    with pytest.raises(ValueError, match="budget and steps: expected both above 0, got 0 and 20"):
-        erased(extractor, marked, budget=0)
+    with pytest.raises(ValueError, match=r"budget and steps: expected both above 0, got 0\.0 and 20"):
+        erased(extractor, marked, budget=0.0)
