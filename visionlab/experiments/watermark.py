@@ -11,7 +11,7 @@ from visionlab.experiments import watermark_setting as setting
 from visionlab.experiments import watermark_theft as theft
 from visionlab.experiments.claim import Claim, Kept
 from visionlab.experiments.experiment import Experiment
-from visionlab.experiments.watermark_code import CODE
+from visionlab.experiments.watermark_code import COLOUR, REGIONS
 from visionlab.experiments.watermark_setting import CHANGES, SYMBOLS, Setting
 from visionlab.experiments.watermark_theft import THIEVES, measure_theft
 from visionlab.protection import (
@@ -231,7 +231,7 @@ THEFT = Experiment(
     claims=CLAIMS,
 )  # fmt: skip
 
-EXPERIMENTS = (THEFT, CODE)
+EXPERIMENTS = (THEFT, COLOUR, REGIONS)
 
 
 def _weights(short: str, data: str, licence: str) -> tuple[Card, ...]:
@@ -254,6 +254,11 @@ def _weights(short: str, data: str, licence: str) -> tuple[Card, ...]:
 
 
 WEIGHTS = (
+    Card(
+        name="mark_regions_eurosat", network="visionlab.protection.owner:small_regions", kwargs={}, classes=(), size=32,
+        mean=(0.0,) * 3, std=(1.0,) * 3, experiment=REGIONS.name, preset="long", variant="regions",
+        data="eurosat_mini", seed=0, licence="MIT, as EuroSAT",
+    ),
     *_weights("eurosat", "eurosat_mini", "MIT, as EuroSAT"),
     *_weights("world", "world", "MIT"),
-)
+)  # fmt: skip
