@@ -96,7 +96,9 @@ def _least_edge(magnitude: Tensor) -> Tensor:
         return adaptive_threshold(magnitude)
     last = magnitude[0].numel() - 1
     place = QUANTILE * last
-    near = [[one.flatten().kthvalue(min(k, last) + 1).values for k in (int(place), int(place) + 1)] for one in magnitude]
+    near = [
+        [one.flatten().kthvalue(min(k, last) + 1).values for k in (int(place), int(place) + 1)] for one in magnitude
+    ]
     low, high = torch.tensor(near).to(magnitude).T
     return torch.lerp(low, high, place % 1).clamp(LOWEST, THRESHOLD).view(-1, 1, 1, 1)
 
