@@ -69,7 +69,7 @@ def strangers(size: int, n: int, generator: torch.Generator) -> Float[Tensor, "n
 
     Args:
         size: pixels of a side, at most 300.
-        n: how many, 0 or more.
+        n: how many, 1 or more.
         generator: of places and hues.
     """
     wholes = [
@@ -81,7 +81,7 @@ def strangers(size: int, n: int, generator: torch.Generator) -> Float[Tensor, "n
     cut = torch.cat([crops(whole, size, -(-n // len(wholes)), generator) for whole in wholes])
     cut = cut[torch.randperm(len(cut), generator=generator)[:n]]
     turn = 2 * math.pi * torch.rand(n, generator=generator) - math.pi
-    return to_8_bits(adjust_hue(cut, turn).clamp(0, 1)) if n else cut
+    return to_8_bits(adjust_hue(cut, turn).clamp(0, 1))
 
 
 def stranger_readings(

@@ -34,10 +34,11 @@ def network_from(name: str) -> tuple[nn.Module, Tensor]:
         if not Path(name).is_file():
             raise FileNotFoundError(f"network: there is no file {name}")
         try:
-            program = torch.export.load(name)
+            # Functional: an exported `detach_` cannot be exported again.
+            program = torch.export.load(name).run_decompositions({})
         except Exception as error:
             raise ValueError(f"network: {name} is no exported program: {_short(error)}") from error
-        network: Any = program.module().requires_grad_(False)
+        network: Any = program.module()
         example = _taken_by(network, program, example)
     else:
         network = _made(name).eval()

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import IO, Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
@@ -174,13 +175,13 @@ def _kind(mark: StructureMark) -> tuple[str, str]:
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    blob = path.read_bytes()  # not mapped: who writes a new key over this one would pull it from under our feet
     try:
-        with safe_open(path, "pt") as file:
-            head = json.loads((file.metadata() or {}).get("key", "null"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is no dict)
+        tensors = from_bytes(blob)
+        header = json.loads(blob[8 : 8 + int.from_bytes(blob[:8], "little")])
+        head = json.loads(header.get("__metadata__", {}).get("key", "null"))
     except (SafetensorError, ValueError) as error:
-        size = path.stat().st_size
-        raise CheckpointError(f"{path} is no owner's key, or not all of one ({size} bytes): {error}") from error
+        raise CheckpointError(f"{path} is no owner's key, or not all of one ({len(blob)} bytes): {error}") from error
     if not isinstance(head, dict) or head.get("format") != FORMAT:
         raise CheckpointError(f"{path} is no owner's key: expected a file that `visionlab watermark train` wrote")
     if head.get("version") != VERSION:

@@ -257,9 +257,9 @@ def calibrate(*clean: Evidence, rate: float = 0.05, least: float = 0.0) -> Calib
         first, second = usable[::2], usable[1::2]
         place = math.ceil((len(first) + 1) * (1 - rate))
         if place > len(first) or not len(second):
-            least = max(2, 2 * math.ceil(1 / rate - 1) - 1)
+            needed = max(2, 2 * math.ceil(1 / rate - 1) - 1)
             raise ValueError(
-                f"clean: a rate of {rate:g} needs {least} answers with structure or more, got {len(usable)}"
+                f"clean: a rate of {rate:g} needs {needed} answers with structure or more, got {len(usable)}"
             )
         thresholds.append(kind.against_chance[first].sort().values[place - 1].item())
         counted.append(second)
