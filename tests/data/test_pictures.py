@@ -60,12 +60,12 @@ def test_forms_and_profiles(tmp_path: Path) -> None:
         write(Picture(smooth, alpha=smooth[:1]), tmp_path / "x.jpg", "jpeg")
 
 
-def test_what_is_no_picture_or_too_large_is_refused_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_no_picture_or_too_large_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("no picture")
-    with pytest.raises(ValueError, match="text.png is not a readable picture"):
+    with pytest.raises(ValueError, match=r"text\.png is not a readable picture"):
         read(tmp_path / "text.png")
     Image.new("1", (10_001, 10_000)).save(tmp_path / "huge.png")
-    with pytest.raises(ValueError, match="huge.png is not a readable picture: 10001 x 10000 pixels, expected 100 mil"):
+    with pytest.raises(ValueError, match=r"huge\.png is not .*: 10001 x 10000 pixels, expected 100 mil"):
         read(tmp_path / "huge.png")
 
 
@@ -107,5 +107,5 @@ def test_pairs_are_cut_alike_and_have_to_fit(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"inputs: expected 41 x 30 pixels, as the answer 1.bmp, got 44 x 30"):
         squares(tmp_path / "b", tmp_path / "a", 16)
     (tmp_path / "a" / "2.png").unlink()
-    with pytest.raises(ValueError, match="inputs: expected a picture for each of outputs, there is none for 2.bmp"):
+    with pytest.raises(ValueError, match=r"none for 2\.bmp"):
         squares(tmp_path / "b", tmp_path / "a", 16)

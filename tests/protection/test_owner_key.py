@@ -118,12 +118,13 @@ def test_kinds_of_clean_pictures_are_read_one_by_one(tiles: Tensor) -> None:
     readings = answer_readings(mark, {"answers": tiles[:8]})
     assert list(readings) == ["answers", *(f"answers, {name}" for name in CHANGES if name)]
     assert all(len(each.area) == 8 for each in readings.values())
-    assert list(stranger_readings(mark, 32, names=["moon", "coffee"])) == ["photograph: moon", "photograph: coffee"]
+    strange = stranger_readings(mark, 32, names=["moon", "coffee"])
+    assert list(strange) == ["photograph: moon", "photograph: coffee", "world: clean", "world: toon"]
 
 
 def test_a_training_ends_in_a_key_and_goes_on(tiles: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("visionlab.protection.owner_calibration.CROPS", {1: 60})
-    monkeypatch.setattr("visionlab.protection.owner_calibration.PHOTOGRAPHS", ("coffee", "moon"))
+    monkeypatch.setattr("visionlab.protection.owner_calibration.RENDERS", 60)
     outputs = torch.cat([tiles.roll(i, -1) for i in range(4)])[:200]
     inputs, outputs = pairs(outputs, "noise", generator=torch.Generator().manual_seed(0))
     steps: list[int] = []
