@@ -99,7 +99,7 @@ def test_only_known_kinds_become_keys(key: OwnerKey) -> None:
             OwnerKey(mark, "01", key.clean)
     with pytest.raises(ValueError, match="message: 7 bits"):
         replace(key, message="0" * 7)
-    with pytest.raises(ValueError, match="clean: a rate of 0.05 needs 37 answers"):
+    with pytest.raises(ValueError, match=r"clean: a rate of 0\.05 needs 37 answers"):
         replace(key, clean={"few": chance(20, 0)})
 
 

@@ -10,10 +10,11 @@ answer is the question; 3 % of the cat's crops are left), and calibrated on all 
 
 The p-value takes pictures as independent, and crops of one photograph are not: sixteen crops of one amber photograph
 would be sixteen witnesses. So each photograph is a kind by itself, the threshold is that of the worst one, and so is
-the false-positive rate; in a pool of all of them one strange photograph would hide. With that, none of 8,000 folders of
-16 unrelated pictures, half of them all from one photograph or one style, led to a claim, for any of eight inks and three
-marks. It is no proof for photographs of which the dozen has no like: held out from the calibration, one (a rocket in
-an amber sky) still gave claims for amber. The report says so, and ``--clean`` adds pictures of any kind.
+the false-positive rate; in a pool of all of them one strange photograph would hide. With that, for each of eight inks
+and three marks, none of 1,000 folders of 16 unrelated pictures led to a claim, half of the folders from one photograph
+or one style each. It is no proof for photographs that are like none of the dozen: left out of the calibration, some
+still gave claims for their own hue, a rocket in an amber sky most of all. The report says so, and ``--clean`` adds
+pictures of any kind.
 """
 
 from __future__ import annotations
