@@ -75,7 +75,8 @@ def test_no_claim_in_a_thousand_folders_of_unrelated_pictures(
 
 def test_a_mark_is_found_and_another_is_not(mark: StructureMark, clean: dict[str, Reading]) -> None:
     tiles = load("eurosat_mini", "test", size=32).tensors()[0][1::20]
-    for own, other in ((3, 4), (4, 3)):
+    # This mark knows satellite tiles alone: of the other inks strangers show so much that it takes more to accuse.
+    for own, other in ((3, 5), (5, 3)):
         symbols = (own,) * mark.classes
         reading = joined([read_any(mark, mark_any(mark, tile, symbols)) for tile in tiles])
         assert verify(structure_evidence(mark, reading, symbols), calibrated(mark, clean, symbols)).holds

@@ -241,7 +241,7 @@ def _weights(short: str, data: str, licence: str) -> tuple[Card, ...]:
         f"thief_{mark}_{name}": f"{mark}: {name}" for mark in theft.OF_MARK for name in surrogate.AUGMENTATIONS
     }
     variants |= {f"thief_clean_{name}": f"structure: clean thief, {name}" for name in ("none", "all")}
-    networks = {"mark": "owner:small_mark", "logo": "owner:small_logo"}
+    networks = {"mark": "owner_key:small_mark", "logo": "owner:small_logo"}
     thief = "surrogate_networks:SurrogateUNet"
     return tuple(
         Card(
@@ -255,8 +255,8 @@ def _weights(short: str, data: str, licence: str) -> tuple[Card, ...]:
 
 WEIGHTS = (
     Card(
-        name="mark_regions_eurosat", network="visionlab.protection.owner:small_regions", kwargs={}, classes=(), size=32,
-        mean=(0.0,) * 3, std=(1.0,) * 3, experiment=REGIONS.name, preset="long", variant="regions",
+        name="mark_regions_eurosat", network="visionlab.protection.owner_key:small_mark",
+        kwargs={"structure": "regions", "amplitude": 0.04}, classes=(), size=32, mean=(0.0,) * 3, std=(1.0,) * 3, experiment=REGIONS.name, preset="long", variant="regions",
         data="eurosat_mini", seed=0, licence="MIT, as EuroSAT",
     ),
     *_weights("eurosat", "eurosat_mini", "MIT, as EuroSAT"),

@@ -16,7 +16,8 @@ from visionlab.measure.image_quality import psnr
 from visionlab.protection import owner, watermark_training
 from visionlab.protection.hiding import ColourHider, Hider, Reader
 from visionlab.protection.interference import Interference
-from visionlab.protection.owner import WIDTH, marked_answers, own_structure, small_regions
+from visionlab.protection.owner import WIDTH, marked_answers, own_structure
+from visionlab.protection.owner_key import small_mark
 from visionlab.protection.poison_ink import ink_loss
 from visionlab.protection.regions import class_means, edge_map, paint, regions
 from visionlab.protection.splits import split
@@ -93,7 +94,7 @@ def measure_regions(job: Job) -> Outcome:
         return found
 
     with seeded(job.seed, 1):
-        mark = small_regions(preset.faint)
+        mark = small_mark("regions", amplitude=preset.faint)
     owned = own_structure(
         mark, *images["owner"], preset.recipes("structure"), weights=preset.loss, seed=job.seed, device=job.device,
         hook=job.hook, checkpoint=file if job.checkpoint else None,
@@ -166,7 +167,7 @@ REGIONS = Experiment(
         "gpu": Coded(structure=replace(watermark_training.RECIPE, steps=4000, warmup=1200, batch=128), size=64),
     },
     data=("eurosat_mini", "world"),
-    defined_by=(*BASIS, regions, small_regions, own_structure, owner._Stages, watermark_training.adversarial_stage),
+    defined_by=(*BASIS, regions, small_mark, own_structure, owner._Stages, watermark_training.adversarial_stage),
     versions={"world": world.VERSION},
     claims=(
         Claim(

@@ -19,7 +19,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -28,9 +27,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from visionlab.protection import spatial_training, surrogate, watermark_training
-from visionlab.protection.hiding import ColourHider
 from visionlab.protection.owner_training import check_sets
-from visionlab.protection.regions import regions
 from visionlab.protection.spatial_mark import Faint, SpatialMark, logo
 from visionlab.protection.surrogate import train_surrogate
 from visionlab.protection.surrogate_networks import SurrogateUNet
@@ -40,8 +37,7 @@ from visionlab.train.loop import Hook, Recipe, start
 from visionlab.train.randomness import generator, seeded
 
 __all__ = [
-    "Owned", "Recipes", "inked_questions", "marked_answers", "own_spatial", "own_structure", "small_logo", "small_mark",
-    "small_regions",
+    "Owned", "Recipes", "inked_questions", "marked_answers", "own_spatial", "own_structure", "small_logo",
 ]  # fmt: skip
 
 Mark = TypeVar("Mark", StructureMark, SpatialMark)
@@ -91,16 +87,6 @@ class Owned(Generic[Mark]):
     before: Mark
     clean: nn.Module
     history: list[dict[str, float]]
-
-
-def small_mark(amplitude: float = 0.12) -> StructureMark:
-    """A structure mark on edges for images of about 32 pixels, untrained; see `hiding.ColourHider`."""
-    return StructureMark(ColourHider(amplitude=amplitude))
-
-
-def small_regions(amplitude: float = 0.04) -> StructureMark:
-    """A structure mark on two regions, dark and bright, for images of about 32 pixels, untrained."""
-    return StructureMark(ColourHider(amplitude=amplitude), structure=partial(regions, k=2), classes=2)
 
 
 def small_logo(decibels: float = 32.4) -> SpatialMark:
