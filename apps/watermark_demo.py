@@ -105,8 +105,8 @@ def mark(picture: Image.Image | None, kind: str, bits: str, gain: float, data: s
     found = {True: "The mark is found.", False: "The mark is not found.", None: "Hardly an edge to write on."}
     words = (
         f"PSNR {view.psnr:.1f} dB, SSIM {ssim(x[None], marked[None]).item():.3f}, largest difference"
-        f" {255 * (marked - x).abs().max().item():.0f} of 255. Score {view.score:.2f} with the mark,"
-        f" {view.clean_score:.2f} without; from {threshold:.2f} on it counts. {found[view.found]}{note}"
+        f" {255 * (marked - x).abs().max().item():.0f} of 255. Score {view.score:z.2f} with the mark,"
+        f" {view.clean_score:z.2f} without; from {threshold:.2f} on it counts. {found[view.found]}{note}"
     )
     return (desk.shown(view.clean, 420), desk.shown(view.marked, 420)), steps, desk.native(marked), words
 
@@ -132,7 +132,7 @@ def shake(
         pictures += [(desk.shown(after), name), (desk.shown(seen.drawing), f"{name}: read")]
         yes = "false alarm" if name == "without" else "found"
         said = {True: yes, False: "not found", None: "too little structure"}[seen.found]
-        rows.append([name, f"{seen.score:.2f}", f"{limit.threshold:.2f}", message(seen.message, kind), said])
+        rows.append([name, f"{seen.score:z.2f}", f"{limit.threshold:z.2f}", message(seen.message, kind), said])
     amounts = "; ".join(f"{step}: {GRADED[step].amount(share):.2g} {GRADED[step].unit}" for step, share in steps)
     words = (
         f"{amounts or 'No change'}. Of clean answers, changed in any of seven ways, up to {100 * limit.measured:.0f} %"
@@ -144,7 +144,7 @@ def shake(
 def row(verdict: Verdict, kind: str) -> list[str]:
     """Return a verdict as cells."""
     return [
-        str(verdict.images), str(verdict.abstained), str(verdict.detected), f"{verdict.score:.2f}",
+        str(verdict.images), str(verdict.abstained), str(verdict.detected), f"{verdict.score:z.2f}",
         message(verdict.number, kind), f"{verdict.p_value:.2g}", "claim" if verdict.holds else "no claim",
     ]  # fmt: skip
 
@@ -199,10 +199,10 @@ def live(demo: gr.Blocks, answer: Callable, name: str, inputs: list, outputs: li
     )  # fmt: skip
 
 
-def changes(name: str, value: str, strength: float) -> tuple[gr.Dropdown, gr.Slider]:
+def changes(name: str, label: str, value: str, strength: float) -> tuple[gr.Dropdown, gr.Slider]:
     """Lay out a change and its strength."""
     return (
-        gr.Dropdown([UNCHANGED, *GRADED], value=value, label="change", elem_id=name),
+        gr.Dropdown([UNCHANGED, *GRADED], value=value, label=label, elem_id=name),
         gr.Slider(0, 1, strength, step=0.05, label="how strongly", elem_id=f"{name}_strength"),
     )
 
@@ -235,10 +235,8 @@ def mark_tab(demo: gr.Blocks, picture: gr.Image, data: gr.Radio) -> list:
                 label="marked, at its own size, to keep", interactive=False, format="png", elem_id="kept", height=180,
                 buttons=["download"], alt_text="the marked picture",
             )  # fmt: skip
-        pair = gr.ImageSlider(
-            label="clean | marked", interactive=False, elem_id="pair", format="png", height=420, width=420
-        )
-    steps = gallery("steps", "step by step", 6, 260)
+        pair = gr.ImageSlider(label="clean | marked", interactive=False, elem_id="pair", format="png", height=500)
+    steps = gallery("steps", "step by step", 6, 230)
     words = gr.Textbox(label="in words", interactive=False, elem_id="mark_words", lines=2)
     live(demo, mark, "mark", [picture, kind, bits, gain, data], [pair, steps, kept, words])
     return [kind, bits, gain]
@@ -251,7 +249,7 @@ def shake_tab(demo: gr.Blocks, picture: gr.Image, marking: list, data: gr.Radio)
         info="else it is marked as in the first tab, and changed with and without the mark",
     )  # fmt: skip
     with gr.Row():
-        steps = [*changes("first", "rotation", 0.35), *changes("second", "noise", 0.1)]
+        steps = [*changes("first", "first", "rotation", 0.35), *changes("second", "then", "noise", 0.1)]
     with gr.Row():
         file = gr.Radio(list(desk.FILES), value="JPEG", label="then saved as a file", elem_id="file")
         quality = gr.Slider(5, 100, 90, step=5, label="quality", elem_id="quality", info="of JPEG and WebP")
@@ -270,8 +268,8 @@ def steal_tab(demo: gr.Blocks, data: gr.Radio) -> None:
         n = gr.Slider(4, 64, 32, step=4, label="answers that the owner looks at", elem_id="n")
         draw = gr.Slider(0, 20, 0, step=1, label="draw other answers", elem_id="draw")
     with gr.Row():
-        late = changes("late", UNCHANGED, 0.35)
-    seen = gallery("thefts", "16 of the answers, and what is read from them", 3, 620)
+        late = changes("late", "and the answers are changed", UNCHANGED, 0.35)
+    seen = gallery("thefts", "16 of the answers, and what is read from them", 3, 840)
     inputs = [augmentation, n, *late, draw, data]
     outputs = [seen, *answered("steal", ["answers of", *HEADS], "what may be claimed", 8)]
     live(demo, steal, "steal", inputs, outputs)
@@ -287,16 +285,20 @@ def verify_tab(demo: gr.Blocks, data: gr.Radio) -> None:
     with gr.Row():
         buttons = [gr.Button(name, elem_id=f"fill_{i}") for i, name in enumerate(FILLS)]
     pictures = gallery(
-        "answers", f"what the suspect answered, {MOST} at most", 8, 320, value=fill(FILLS[0], "structure", TILES),
-        interactive=True, type="filepath", file_types=["image"],
+        "answers", f"what the suspect answered, {MOST} at most", 8, 320, interactive=True, type="filepath",
+        file_types=["image"],
     )  # fmt: skip
-    live(demo, verify, "verify", [pictures, kind, bits, data], answered("verify", HEADS, "what may be claimed", 4))
+    inputs, outputs = [pictures, kind, bits, data], answered("verify", HEADS, "what may be claimed", 4)
+    gr.on(
+        [part.change for part in inputs[:-1]], verify, inputs, outputs, api_name="verify", trigger_mode="always_last",
+        concurrency_id="one", show_progress="hidden",
+    )  # fmt: skip
     for i, button in enumerate(buttons):
         seen = "private" if i else "public"
         button.click(fill, [button, kind, data], pictures, api_name="fill", api_visibility=seen, concurrency_id="one")
-    data.change(
-        lambda kind, data: fill(FILLS[0], kind, data), [kind, data], pictures, api_visibility="private",
-        concurrency_id="one",
+    gr.on(
+        [demo.load, data.change], lambda kind, data: fill(FILLS[0], kind, data), [kind, data], pictures,
+        api_visibility="private", concurrency_id="one",
     )  # fmt: skip
 
 
