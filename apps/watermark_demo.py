@@ -6,6 +6,7 @@ Run it with ``python apps/watermark_demo.py``; the page opens at the address it 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 try:
@@ -16,7 +17,7 @@ try:
     from visionlab.data.graded import GRADED
     from visionlab.experiments import watermark_pictures as desk
     from visionlab.experiments import watermark_probe as probe
-    from visionlab.measure.image_quality import ssim
+    from visionlab.measure.image_quality import psnr, ssim
     from visionlab.protection.owner_code import Hues, encode
     from visionlab.protection.robustness import changed, uncovered
     from visionlab.protection.verification import Verdict
@@ -28,8 +29,11 @@ MOST = 64  # pictures to verify
 DATA, TILES, UNCHANGED = probe.DATA, probe.TILES, probe.UNCHANGED
 HUES = ("red", "amber", "green", "sea green", "cyan", "blue", "violet", "pink")
 MESSAGES = [(f"{i:03b} ({hue})", f"{i:03b}") for i, hue in enumerate(HUES)]
+WHOSE = {"logo": "a thief, by the logo", "structure": "a thief, by the structure", "innocent": "an innocent network"}
 OWNER = f"{probe.SYMBOLS[0]:03b}"
-FILLS = ("16 stolen answers", "16 answers of an innocent network", "16 cuts from photographs")
+FILLS = {
+    "stolen": "16 stolen answers", "innocent": "16 answers of an innocent network", "unrelated": "16 photographs",
+}  # fmt: skip
 HEADS = ["looked at", "abstained", "found in", "score", "message read", "p-value", "claim"]
 INTRO = """# Structure watermark
 **An owner** sells a network that takes rain off pictures, and marks all that it answers. **A thief** buys answers and
@@ -95,20 +99,22 @@ def mark(picture: Image.Image | None, kind: str, bits: str, gain: float, data: s
     """Mark a picture: clean and marked side by side, all the steps, and how well the mark is hidden and found."""
     x, note = fitted(picture, kind)
     symbols = symbols_of(bits)
-    threshold = desk.limit(kind, data, symbols).threshold
-    view = probe.follow(probe.mark_of(kind, data), x, threshold, symbols=symbols, gain=float(gain))
-    steps = [(desk.shown(getattr(view, part)), title) for part, title in (
-        ("clean", "clean"), ("marked", "marked"), ("pattern", "to be hidden"), ("residual", "difference ×8"),
-        ("drawing", "read from it"), ("clean_drawing", "read without mark"),
+    pattern, marked = desk.marked(probe.mark_of(kind, data), x, symbols, float(gain))
+    seen, plain = (desk.look(kind, each, symbols, data) for each in (marked, x))
+    steps = [(desk.shown(each), title) for each, title in (
+        (x, "clean"), (marked, "marked"), (pattern, "to be hidden"), (0.5 + 8 * (marked - x), "difference ×8"),
+        (seen.drawing, "read from it"), (plain.drawing, "read without mark"),
     )]  # fmt: skip
-    marked = torch.from_numpy(view.marked).permute(2, 0, 1)
     found = {True: "The mark is found.", False: "The mark is not found.", None: "Hardly an edge to write on."}
     words = (
-        f"PSNR {view.psnr:.1f} dB, SSIM {ssim(x[None], marked[None]).item():.3f}, largest difference"
-        f" {255 * (marked - x).abs().max().item():.0f} of 255. Score {view.score:z.2f} with the mark,"
-        f" {view.clean_score:z.2f} without; from {threshold:.2f} on it counts. {found[view.found]}{note}"
+        f"PSNR {psnr(x[None], marked[None]).item():.1f} dB, SSIM {ssim(x[None], marked[None]).item():.3f}, largest"
+        f" difference {255 * (marked - x).abs().max().item():.0f} of 255. Score {seen.score:z.2f} with the mark,"
+        f" {plain.score:z.2f} without; it counts above {desk.limit(kind, data, symbols).threshold:.2f}, with the right"
+        f" message. Message read: {message(seen.message, kind)}. {found[seen.found]}{note}"
     )
-    return (desk.shown(view.clean, 420), desk.shown(view.marked, 420)), steps, desk.native(marked), words
+    if seen.found is False and x.shape[-1] != 32:
+        words += " These networks know answers of 32 pixels: in photographs, the extractor takes colours for ink."
+    return (desk.shown(x, 420), desk.shown(marked, 420)), steps, desk.native(marked), words
 
 
 def shake(
@@ -122,12 +128,12 @@ def shake(
     steps = tuple(step for step in chosen if step[0] != UNCHANGED)
     ways = {"as it came": x}
     if not given:
-        ways = {"with the mark": desk.marked(probe.mark_of(kind, data), x, symbols, float(gain)), "without": x}
+        ways = {"with the mark": desk.marked(probe.mark_of(kind, data), x, symbols, float(gain))[1], "without": x}
     outside = uncovered(x[None], steps)[0]
     limit = desk.limit(kind, data, symbols)
     pictures, rows = [], []
     for name, way in ways.items():
-        after = desk.through_file(changed(way[None], steps)[0], file, quality)
+        after = desk.through_file(changed(way[None], steps)[0], file, int(quality))
         seen = desk.look(kind, after, symbols, data, outside)
         pictures += [(desk.shown(after), name), (desk.shown(seen.drawing), f"{name}: read")]
         yes = "false alarm" if name == "without" else "found"
@@ -153,17 +159,14 @@ def steal(augmentation: str, n: float, change: str, strength: float, draw: float
     """Look at answers of two thieves and of an innocent network, what is read from them, and what may be claimed."""
     steps = () if change == UNCHANGED else ((change, float(strength)),)
     pictures, drawings, rows, words = [], [], [], []
-    for name in desk.CASES:
-        kind = "structure" if name == "innocent" else name
+    for name, kind in desk.CASES.items():
         some = desk.case(name, probe.AUGMENTED[augmentation], int(n), int(draw), data)
         verdict = desk.told(name, some, steps, data)
         after = changed(some[:16], steps)
-        title = "an innocent network" if name == "innocent" else f"a thief of answers with the {name}"
-        pictures.append((Image.fromarray(probe.grid(after)), title))
-        drawings.append(
-            (Image.fromarray(probe.grid(probe.drawings(kind, after, data))), f"the {kind}'s extractor draws")
-        )
-        rows.append([title, *row(verdict, kind)])
+        read = probe.drawings(kind, after, data)
+        pictures.append((Image.fromarray(probe.grid(after)), WHOSE[name]))
+        drawings.append((Image.fromarray(probe.grid(read)), f"the {kind}'s extractor draws"))
+        rows.append([WHOSE[name], *row(verdict, kind)])
         words.append(f"{name.capitalize()}: {verdict}")
     return pictures + drawings, rows, "\n\n".join(words)
 
@@ -182,12 +185,10 @@ def verify(pictures: list | None, kind: str, bits: str, data: str) -> tuple[list
 
 
 def fill(which: str, kind: str, data: str) -> list[Image.Image]:
-    """Return pictures to be verified."""
-    if which not in FILLS:
-        raise gr.Error(f"Choose one of {', '.join(FILLS)}.")
-    if which == FILLS[2]:
+    """Return 16 pictures to be verified, one of the names of `FILLS`."""
+    if which == "unrelated":
         return desk.cuts()[:16]
-    name = "innocent" if which == FILLS[1] else kind
+    name = "innocent" if which == "innocent" else kind
     return [desk.native(image) for image in desk.case(name, "all", 16, 0, data)]
 
 
@@ -283,7 +284,7 @@ def verify_tab(demo: gr.Blocks, data: gr.Radio) -> None:
         kind = gr.Radio(["structure", "logo"], value="structure", label="mark", elem_id="claimed_kind")
         bits = gr.Dropdown(MESSAGES, value=OWNER, label="claimed message", elem_id="claimed")
     with gr.Row():
-        buttons = [gr.Button(name, elem_id=f"fill_{i}") for i, name in enumerate(FILLS)]
+        buttons = {name: gr.Button(label, elem_id=name) for name, label in FILLS.items()}
     pictures = gallery(
         "answers", f"what the suspect answered, {MOST} at most", 8, 320, interactive=True, type="filepath",
         file_types=["image"],
@@ -293,12 +294,11 @@ def verify_tab(demo: gr.Blocks, data: gr.Radio) -> None:
         [part.change for part in inputs[:-1]], verify, inputs, outputs, api_name="verify", trigger_mode="always_last",
         concurrency_id="one", show_progress="hidden",
     )  # fmt: skip
-    for i, button in enumerate(buttons):
-        seen = "private" if i else "public"
-        button.click(fill, [button, kind, data], pictures, api_name="fill", api_visibility=seen, concurrency_id="one")
+    for name, button in buttons.items():
+        button.click(partial(fill, name), [kind, data], pictures, api_name=name, concurrency_id="one")
     gr.on(
-        [demo.load, data.change], lambda kind, data: fill(FILLS[0], kind, data), [kind, data], pictures,
-        api_visibility="private", concurrency_id="one",
+        [demo.load, data.change], partial(fill, "stolen"), [kind, data], pictures, api_visibility="private",
+        concurrency_id="one",
     )  # fmt: skip
 
 

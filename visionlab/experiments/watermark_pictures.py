@@ -17,6 +17,7 @@ from visionlab.data.images import PHOTOGRAPHS, as_rgb, photograph
 from visionlab.experiments.experiment import StaleResultError, recorded
 from visionlab.experiments.watermark_probe import AUGMENTED, DATA, TILES, as_bytes, images_of, mark_of, stolen
 from visionlab.experiments.watermark_setting import CHANGES, SYMBOLS, Mark, Steps, read, shipped
+from visionlab.protection.regions import paint
 from visionlab.protection.spatial_mark import SpatialMark
 from visionlab.protection.tasks import answers
 from visionlab.protection.verification import (
@@ -36,14 +37,14 @@ __all__ = [
 ]  # fmt: skip
 
 Symbols = tuple[int, ...]
-CASES = ("logo", "structure", "innocent")
-"""Whose answers are compared: two thieves', by the mark of what they stole, and those of a network that stole none."""
+CASES = {"logo": "logo", "structure": "structure", "innocent": "structure"}
+"""Whose answers are compared, and for which mark: of two thieves, and of a network that never saw a mark."""
 FILES = ("not saved", "PNG", "JPEG", "WebP")
 LARGEST, MEGAPIXEL, SMALLEST = 40_000_000, 1_000_000, 8
 SIZE = 32
 """Pixels along a side of what the networks were trained on."""
 
-TILES_SHOWN = {"a river": 5, "fields": 1, "hills": 6, "a city": 26, "a motorway": 13, "open sea": 45}
+TILES_SHOWN = {"a river": 5, "fields": 1, "hills": 6, "a city": 31, "a motorway": 24, "open sea": 46}
 """Of the test's clean answers, satellite tiles to start with."""
 MEASURED = """
 ### What was measured
@@ -79,7 +80,7 @@ def fitted(picture: Image.Image | str, kind: str) -> tuple[Float[Tensor, "3 h w"
     else:
         share = min(1.0, (MEGAPIXEL / (was[0] * was[1])) ** 0.5)
         width, height = (max(SMALLEST, int(share * side)) for side in was)
-        size = (min(width, MEGAPIXEL // height), min(height, MEGAPIXEL // width))
+        size = (min(width, MEGAPIXEL // SMALLEST), min(height, MEGAPIXEL // SMALLEST))
         image = image.resize(size, Image.Resampling.BOX) if size != was else image
     note = f" Of {was[0]} x {was[1]} pixels, {size[0]} x {size[1]} were made first." if size != was else ""
     return _tensor(image), note
@@ -110,20 +111,19 @@ def native(image: Float[Tensor, "3 h w"]) -> Image.Image:
     return Image.fromarray((255 * image).round().byte().permute(1, 2, 0).numpy())
 
 
-def shown(picture: np.ndarray | Tensor, side: int = 192) -> Image.Image:
-    """Return a picture in [0, 1], (H, W, 3) or a tensor (3, H, W), enlarged in whole steps or shrunk, to look at."""
-    array = picture.permute(1, 2, 0).numpy() if isinstance(picture, Tensor) else picture
-    image = Image.fromarray(as_bytes(array, side))
+def shown(picture: Float[Tensor, "3 h w"], side: int = 192) -> Image.Image:
+    """Return a picture enlarged in whole steps, or shrunk, to be looked at; values are clipped to [0, 1]."""
+    image = Image.fromarray(as_bytes(picture.clamp(0, 1).permute(1, 2, 0).numpy(), side))
     image.thumbnail((420, 420))
     return image
 
 
-def through_file(image: Float[Tensor, "3 h w"], kind: str, quality: float) -> Float[Tensor, "3 h w"]:
+def through_file(image: Float[Tensor, "3 h w"], kind: str, quality: int) -> Float[Tensor, "3 h w"]:
     """Return a picture as it comes back from a file, one of `FILES`."""
     if kind == FILES[0]:
         return image
     file = io.BytesIO()
-    native(image).save(file, kind, quality=int(quality))
+    native(image).save(file, kind, quality=quality)
     return _tensor(Image.open(file).convert("RGB"))
 
 
@@ -162,11 +162,14 @@ class Look:
 
 
 @torch.no_grad()
-def marked(mark: Mark, image: Float[Tensor, "3 h w"], symbols: Symbols, gain: float) -> Float[Tensor, "3 h w"]:
-    """Return a picture with the mark; a logo has no symbols."""
+def marked(
+    mark: Mark, image: Float[Tensor, "3 h w"], symbols: Symbols, gain: float
+) -> tuple[Float[Tensor, "3 h w"], Float[Tensor, "3 h w"]]:
+    """Return what is to be hidden in a picture, and the picture with the mark; a logo has no symbols."""
     if isinstance(mark, SpatialMark):
-        return mark.mark(image[None], gain=gain)[0]
-    return mark.mark(image[None], torch.tensor(symbols), gain=gain)[0]
+        return mark.drawn(image[None])[0], mark.mark(image[None], gain=gain)[0]
+    pattern = paint(mark.structure(image[None]), mark.code.inks(torch.tensor([symbols])))
+    return pattern[0], mark.mark(image[None], torch.tensor(symbols), gain=gain)[0]
 
 
 @cache
@@ -241,7 +244,7 @@ def case(name: str, augmentation: str, n: int, draw: int, data: str) -> Float[Te
 
 def told(name: str, images: Float[Tensor, "n 3 h w"], steps: Steps, data: str) -> Verdict:
     """Return what the owner says of answers of one of `CASES`, changed on their way."""
-    kind = "structure" if name == "innocent" else name
+    kind = CASES[name]
     mark = mark_of(kind, data)
     return verify(_weighed(mark, read(mark, images, steps), SYMBOLS), limit(kind, data))
 
