@@ -256,8 +256,9 @@ def _weights(short: str, data: str, licence: str) -> tuple[Card, ...]:
 WEIGHTS = (
     Card(
         name="mark_regions_eurosat", network="visionlab.protection.owner_key:small_mark",
-        kwargs={"structure": "regions", "amplitude": 0.04}, classes=(), size=32, mean=(0.0,) * 3, std=(1.0,) * 3, experiment=REGIONS.name, preset="long", variant="regions",
-        data="eurosat_mini", seed=0, licence="MIT, as EuroSAT",
+        kwargs={"structure": "regions", "amplitude": 0.04}, classes=(), size=32, mean=(0.0,) * 3, std=(1.0,) * 3,
+        experiment=REGIONS.name, preset="long", variant="regions", data="eurosat_mini", seed=0,
+        licence="MIT, as EuroSAT",
     ),
     *_weights("eurosat", "eurosat_mini", "MIT, as EuroSAT"),
     *_weights("world", "world", "MIT"),
