@@ -11,7 +11,7 @@ from visionlab.experiments import watermark_setting as setting
 from visionlab.experiments import watermark_theft as theft
 from visionlab.experiments.claim import Claim, Kept
 from visionlab.experiments.experiment import Experiment
-from visionlab.experiments.watermark_code import COLOUR, REGIONS
+from visionlab.experiments.poison_ink import EUROSAT_LICENCE, WORLD_LICENCE
 from visionlab.experiments.watermark_setting import CHANGES, SYMBOLS, Setting
 from visionlab.experiments.watermark_theft import THIEVES, measure_theft
 from visionlab.protection import (
@@ -231,7 +231,7 @@ THEFT = Experiment(
     claims=CLAIMS,
 )  # fmt: skip
 
-EXPERIMENTS = (THEFT, COLOUR, REGIONS)
+EXPERIMENTS = (THEFT,)
 
 
 def _weights(short: str, data: str, licence: str) -> tuple[Card, ...]:
@@ -254,12 +254,6 @@ def _weights(short: str, data: str, licence: str) -> tuple[Card, ...]:
 
 
 WEIGHTS = (
-    Card(
-        name="mark_regions_eurosat", network="visionlab.protection.owner_key:small_mark",
-        kwargs={"structure": "regions", "amplitude": 0.04}, classes=(), size=32, mean=(0.0,) * 3, std=(1.0,) * 3,
-        experiment=REGIONS.name, preset="long", variant="regions", data="eurosat_mini", seed=0,
-        licence="MIT, as EuroSAT",
-    ),
-    *_weights("eurosat", "eurosat_mini", "MIT, as EuroSAT"),
-    *_weights("world", "world", "MIT"),
-)  # fmt: skip
+    *_weights("eurosat", "eurosat_mini", EUROSAT_LICENCE),
+    *_weights("world", "world", WORLD_LICENCE),
+)
