@@ -195,7 +195,7 @@ def measure_theft(job: Job) -> Outcome:
         honest = Thief(answers="clean", augmentation="all" if thief.augmentation == "all" else "none")
         clean = thief_of(replace(job, hook=None), owned.mark, honest, images)[0]
     metrics |= judged(job, owned, images["calibration"], found, answers(clean, asked))
-    return Outcome(metrics, history, network=network)
+    return Outcome(metrics, history[:-1:10] + history[-1:], network=network)
 
 
 def judged(
