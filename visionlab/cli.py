@@ -1,4 +1,4 @@
-"""The command line: ``visionlab list | run | show | weights | data | lab | app | audit | poison``, with --help each."""
+"""The command line: visionlab list, run, show, weights, data, lab, app, audit, poison, watermark, with --help each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ import platformdirs
 import tyro
 
 from visionlab.cli_protection import audit, poison
+from visionlab.cli_watermark import embed, train, verify, watermark, wrap
 from visionlab.papers import PAPERS
+from visionlab.show.progress import bar
 
 __all__ = ["main"]
 
@@ -65,7 +67,7 @@ def run(
         return
     chosen = find(experiment)
     result = chosen.run(
-        preset, seeds=seeds, variants=variants or None, data=data, device=device, hooks=_bar, folder=_runs()
+        preset, seeds=seeds, variants=variants or None, data=data, device=device, hooks=bar, folder=_runs()
     )
     _print_result(result)
     for claim in chosen.claims:
@@ -121,7 +123,7 @@ def weights(
     else:
         from visionlab.experiments import ship
 
-        card = ship.train(name, device=device, hooks=_bar, runs=_runs())
+        card = ship.train(name, device=device, hooks=bar, runs=_runs())
         print(f"{name}: {card.metrics}, written to {shipped.folder()}")
 
 
@@ -193,7 +195,7 @@ def data_world(
     else:
         print(f"{task}, {split}: {len(found)} images, kept in {cache_root()} (change it with VISIONLAB_CACHE)")
     if action == "make" and out is not None:
-        export(found, out, form, hook=_bar("writing", unit="image"))
+        export(found, out, form, hook=bar("writing", unit="image"))
         print(f"written to {out} as {form}")
 
 
@@ -242,7 +244,7 @@ def _record(name: str, device: str) -> None:
 
     experiment, path = find(name), recorded_path(name)
     before = Result.load(path) if path.exists() else None
-    result = experiment.run("long", seeds=experiment.seeds, device=device, hooks=_bar, folder=_runs())
+    result = experiment.run("long", seeds=experiment.seeds, device=device, hooks=bar, folder=_runs())
     result.save(path)
     print(f"{name}: recorded in {path}")
     for claim in experiment.claims:
@@ -252,23 +254,6 @@ def _record(name: str, device: str) -> None:
         except KeyError:
             old = "new"
         print(f"  {claim.name}: {old} -> {new.status} ({new.difference})")
-
-
-def _bar(what: str, seed: int | None = None, unit: str = "step") -> Callable[..., None]:
-    from tqdm.auto import tqdm
-
-    bar = tqdm(desc=what if seed is None else f"{what}, seed {seed}", unit=unit, delay=1)
-
-    def hook(done: int, total: int, values: dict[str, float] | None = None) -> None:
-        if bar.total is None:
-            bar.total, bar.initial, bar.n = total, done, done
-        if values:
-            bar.set_postfix({name: f"{value:.3g}" for name, value in values.items()}, refresh=False)
-        bar.update(done - bar.n)
-        if done == total:
-            bar.close()
-
-    return hook
 
 
 def _show_task(found: Any, question: str, out: Path) -> None:
@@ -330,8 +315,10 @@ def _learners_copy(labs: Path) -> Path:
 
 
 COMMANDS: dict[str, Callable[..., Any]] = {
-    command.__name__.rstrip("_"): command for command in (list_, run, show, weights, data, lab, app, audit, poison)
+    command.__name__.rstrip("_"): command
+    for command in (list_, run, show, weights, data, lab, app, audit, poison, watermark)
 }
+WATERMARK: dict[str, Callable[..., Any]] = {command.__name__: command for command in (train, embed, wrap, verify)}
 
 
 def main(args: list[str] | None = None) -> None:
@@ -340,6 +327,11 @@ def main(args: list[str] | None = None) -> None:
     try:
         if words[:2] in (["data", "make"], ["data", "show"]):
             tyro.cli(data_world, prog="visionlab data", args=words[1:])
+        elif words[:1] == ["watermark"]:
+            about = watermark.__doc__
+            tyro.extras.subcommand_cli_from_dict(
+                WATERMARK, prog="visionlab watermark", description=about, args=words[1:]
+            )
         else:
             tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="visionlab", description=__doc__, args=words)
     except (ValueError, OSError, RuntimeError) as error:

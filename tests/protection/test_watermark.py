@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -175,8 +177,30 @@ def test_one_export_serves_batches_and_sizes(as_users_run_it: None, networks: St
     marked = Marked(nn.Conv2d(3, 3, 3, padding=1), networks, tuple(own(networks).tolist())).eval()
     sizes = {0: Dim.AUTO, 2: Dim.AUTO, 3: Dim.AUTO}
     exported = torch.export.export(marked, (torch.rand(4, 3, 32, 48),), dynamic_shapes=(sizes,)).module()
-    for images in (tiles[:7], torch.rand(2, 3, 40, 52)):
+    for images in (tiles[:7], torch.rand(2, 3, 40, 52), torch.rand(1, 3, 33, 47), torch.rand(3, 3, 8, 9)):
         torch.testing.assert_close(exported(images), marked(images), atol=1.1 / 255, rtol=0)
+
+
+def held(tensors: Iterable[Tensor]) -> set[bytes]:
+    return {tensor.detach().contiguous().numpy().tobytes() for tensor in tensors if tensor.numel() > 12}
+
+
+@torch.no_grad()
+def test_nothing_of_the_extractor_leaves_the_house(networks: StructureMark) -> None:
+    with seeded(1):
+        for parameter in networks.parameters():
+            parameter.copy_(torch.randn_like(parameter))  # so that no two of them are equal
+    private = held(networks.extractor.parameters())
+    marked = Marked(nn.Identity(), networks, tuple(own(networks).tolist()))
+    assert not any("extractor" in name for name, _ in marked.named_modules())
+    assert not private & held(marked.state_dict().values())
+    buffer, program = BytesIO(), torch.export.export(marked, (torch.rand(2, 3, 32, 32),))
+    torch.export.save(program, buffer)
+    assert not private & held([*program.state_dict.values(), *program.constants.values()])  # type: ignore[arg-type]
+    assert held(networks.embedder.parameters()) <= held(program.state_dict.values())  # type: ignore[arg-type]
+    for name, tensor in networks.extractor.named_parameters():
+        if tensor.numel() > 12:
+            assert tensor.numpy().tobytes() not in buffer.getvalue(), name
 
 
 # --- Loss -------------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from visionlab.experiments import watermark_setting as setting
 from visionlab.experiments import watermark_theft as theft
 from visionlab.experiments.claim import Claim, Kept
 from visionlab.experiments.experiment import Experiment
-from visionlab.experiments.watermark_code import CODE
+from visionlab.experiments.poison_ink import EUROSAT_LICENCE, WORLD_LICENCE
 from visionlab.experiments.watermark_setting import CHANGES, SYMBOLS, Setting
 from visionlab.experiments.watermark_theft import THIEVES, measure_theft
 from visionlab.protection import (
@@ -231,7 +231,7 @@ THEFT = Experiment(
     claims=CLAIMS,
 )  # fmt: skip
 
-EXPERIMENTS = (THEFT, CODE)
+EXPERIMENTS = (THEFT,)
 
 
 def _weights(short: str, data: str, licence: str) -> tuple[Card, ...]:
@@ -241,7 +241,7 @@ def _weights(short: str, data: str, licence: str) -> tuple[Card, ...]:
         f"thief_{mark}_{name}": f"{mark}: {name}" for mark in theft.OF_MARK for name in surrogate.AUGMENTATIONS
     }
     variants |= {f"thief_clean_{name}": f"structure: clean thief, {name}" for name in ("none", "all")}
-    networks = {"mark": "owner:small_mark", "logo": "owner:small_logo"}
+    networks = {"mark": "owner_key:small_mark", "logo": "owner:small_logo"}
     thief = "surrogate_networks:SurrogateUNet"
     return tuple(
         Card(
@@ -254,6 +254,6 @@ def _weights(short: str, data: str, licence: str) -> tuple[Card, ...]:
 
 
 WEIGHTS = (
-    *_weights("eurosat", "eurosat_mini", "MIT, as EuroSAT"),
-    *_weights("world", "world", "MIT"),
+    *_weights("eurosat", "eurosat_mini", EUROSAT_LICENCE),
+    *_weights("world", "world", WORLD_LICENCE),
 )

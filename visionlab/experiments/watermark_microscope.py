@@ -52,7 +52,7 @@ def microscope_controls(images: Sequence[str]) -> tuple[Slider | Choice, ...]:
     """Return the controls of `microscope`."""
     return (
         Choice("image", "picture", tuple(images), images[0]),
-        Slider("rotation", "turned by at most", 0, 60, 5, 0, "°"),
+        Slider("rotation", "turned by at most", 0.0, 60.0, 5.0, 0.0, "°"),
         Slider("crop", "cropped to at least", 0.5, 1.0, 0.05, 1.0, " of the side"),
         Choice("flip", "mirrored", ("never", "every other"), "never"),
     )

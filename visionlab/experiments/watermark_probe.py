@@ -190,7 +190,7 @@ def controls(images: Sequence[str]) -> tuple[Slider | Choice, ...]:
     return (
         Choice("image", "answer", tuple(images), images[0]),
         Choice("mark", "mark", tuple(MARKS), "structure"),
-        Slider("symbol", "owner's symbol (structure mark)", 0, 7, 1, SYMBOLS[0]),
+        Slider("symbol", "owner's number (structure mark)", 0.0, 7.0, 1.0, float(SYMBOLS[0])),
         Slider("gain", "strength", 0.0, 3.0, 0.25, 1.0),
         Choice("change", "then", (UNCHANGED, *GRADED), UNCHANGED),
         Slider("strength", "how strongly", 0.0, 1.0, 0.05, 0.35),
@@ -222,10 +222,10 @@ def theft_controls() -> tuple[Slider | Choice, ...]:
     """Return the controls of `theft`."""
     return (
         Choice("augmentation", "the thief's pairs are", tuple(AUGMENTED), "as they came"),
-        Slider("n", "answers that the owner looks at", 4, 64, 4, 32),
+        Slider("n", "answers that the owner looks at", 4.0, 64.0, 4.0, 32.0),
         Choice("change", "and the thief's answers", (UNCHANGED, *GRADED), UNCHANGED),
         Slider("strength", "how strongly", 0.0, 1.0, 0.05, 0.35),
-        Slider("draw", "draw other answers", 0, 20, 1, 0),
+        Slider("draw", "draw other answers", 0.0, 20.0, 1.0, 0.0),
     )
 
 

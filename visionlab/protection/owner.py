@@ -27,7 +27,6 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from visionlab.protection import spatial_training, surrogate, watermark_training
-from visionlab.protection.hiding import ColourHider
 from visionlab.protection.owner_training import check_sets
 from visionlab.protection.spatial_mark import Faint, SpatialMark, logo
 from visionlab.protection.surrogate import train_surrogate
@@ -38,7 +37,7 @@ from visionlab.train.loop import Hook, Recipe, start
 from visionlab.train.randomness import generator, seeded
 
 __all__ = [
-    "Owned", "Recipes", "inked_questions", "marked_answers", "own_spatial", "own_structure", "small_logo", "small_mark",
+    "Owned", "Recipes", "inked_questions", "marked_answers", "own_spatial", "own_structure", "small_logo",
 ]  # fmt: skip
 
 Mark = TypeVar("Mark", StructureMark, SpatialMark)
@@ -88,11 +87,6 @@ class Owned(Generic[Mark]):
     before: Mark
     clean: nn.Module
     history: list[dict[str, float]]
-
-
-def small_mark(amplitude: float = 0.12) -> StructureMark:
-    """A structure mark on edges for images of about 32 pixels, untrained; see `hiding.ColourHider`."""
-    return StructureMark(ColourHider(amplitude=amplitude))
 
 
 def small_logo(decibels: float = 32.4) -> SpatialMark:

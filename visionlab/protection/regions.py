@@ -11,12 +11,14 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from visionlab.protection.structure import adaptive_threshold, sobel_magnitude
+from visionlab.protection.structure import LOWEST, QUANTILE, THRESHOLD, adaptive_threshold, sobel_magnitude
 
 __all__ = ["class_means", "edge_map", "paint", "regions"]
 
 SMOOTHING = 5
 """Pixels along a side of the window over which brightness is averaged: what is narrower is no region."""
+MANY = 2**24
+"""Values that torch's quantile refuses to sort."""
 
 
 def edge_map(
@@ -33,7 +35,7 @@ def edge_map(
     magnitude = sobel_magnitude(images)
     if outside is not None:
         magnitude = magnitude * (1 - outside)
-    return (magnitude > adaptive_threshold(magnitude)).long()
+    return (magnitude > _least_edge(magnitude)).long()
 
 
 def regions(
@@ -86,6 +88,19 @@ def class_means(
     area = members.sum((2, 3))
     total = torch.einsum("bkhw,bchw->bkc", members, drawing)
     return torch.where(area[..., None] > 0, total / area[..., None].clamp(min=1), 1), area
+
+
+def _least_edge(magnitude: Tensor) -> Tensor:
+    """`structure.adaptive_threshold`, one image after the other where torch's quantile refuses so many values."""
+    if torch.compiler.is_exporting() or magnitude.numel() < MANY:  # an exported program asks nothing about sizes
+        return adaptive_threshold(magnitude)
+    last = magnitude[0].numel() - 1
+    place = QUANTILE * last
+    near = [
+        [one.flatten().kthvalue(min(k, last) + 1).values for k in (int(place), int(place) + 1)] for one in magnitude
+    ]
+    low, high = torch.tensor(near).to(magnitude).T
+    return torch.lerp(low, high, place % 1).clamp(LOWEST, THRESHOLD).view(-1, 1, 1, 1)
 
 
 def _window_mean(x: Tensor) -> Tensor:

@@ -37,6 +37,7 @@ from torch.nn.utils import prune
 from visionlab.data.graded import warp
 from visionlab.protection.hiding_published import PatchDiscriminator
 from visionlab.protection.poison_ink import adversarial_loss
+from visionlab.protection.structure import chroma_direction
 from visionlab.protection.tasks import check_images
 from visionlab.train.loop import Fit, Hook, Recipe, fit, start
 from visionlab.train.randomness import seeded
@@ -298,16 +299,16 @@ def pruned(network: nn.Module, share: float) -> nn.Module:
 
 
 def erased(
-    extractor: nn.Module, images: Float[Tensor, "b 3 h w"], *, budget: float = 2 / 255, steps: int = 20
+    extractor: nn.Module, images: Float[Tensor, "b 3 h w"], *, budget: float = 4 / 255, steps: int = 40
 ) -> Float[Tensor, "b 3 h w"]:
-    """Change images as little as it takes for a known extractor to draw white: why extractors have to stay private.
+    """Change images as little as it takes for a known extractor to draw no hue: why extractors have to stay private.
 
-    Projected gradient descent on the squared error of the drawing (Madry et al., 2018); arXiv 2405.09863 and 2502.20924
-    do the same to marks of this family with answers of the extractor alone.
+    Projected gradient descent (Madry et al., 2018) along the mean hue that the extractor draws of all the images, which
+    tells the owner's ink to anybody. Attacks that only see what an extractor answers: arXiv 2405.09863, 2502.20924.
 
     Args:
         extractor: image to drawing; white where there is no mark.
-        images: marked ones in [0, 1].
+        images: in [0, 1], that carry one mark.
         budget: largest change of a pixel.
         steps: of the descent.
 
@@ -319,10 +320,11 @@ def erased(
     """
     if budget <= 0 or steps < 1:
         raise ValueError(f"budget and steps: expected both above 0, got {budget} and {steps}")
+    with torch.no_grad():
+        hue = chroma_direction(extractor(images).mean((0, 2, 3))[None])[0].view(1, 3, 1, 1)
     change = torch.zeros_like(images, requires_grad=True)
     for _ in range(steps):
-        error = (extractor(images + change) - 1).square().sum()
-        (slope,) = torch.autograd.grad(error, change)
+        (slope,) = torch.autograd.grad((extractor(images + change) * hue).sum(), change)
         moved = (change - 2.5 * budget / steps * slope.sign()).clamp(-budget, budget)
         change = ((images + moved).clamp(0, 1) - images).detach().requires_grad_(True)
     return (images + change).detach()

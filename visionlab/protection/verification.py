@@ -226,7 +226,7 @@ def spatial_evidence(mark: SpatialMark, blocks: Float[Tensor, "n r c"]) -> Evide
 # --- Test -------------------------------------------------------------------------------------------------------------
 
 
-def calibrate(*clean: Evidence, rate: float = 0.05) -> Calibration:
+def calibrate(*clean: Evidence, rate: float = 0.05, least: float = 0.0) -> Calibration:
     """Set the threshold on every other clean answer, and count on the rest.
 
     The threshold is the ceil((m + 1)(1 - rate))-th smallest of m scores, which are 0 where another code was read: a new
@@ -238,12 +238,17 @@ def calibrate(*clean: Evidence, rate: float = 0.05) -> Calibration:
             the answers in question may have gone through. A threshold made without noise fails under noise.
         rate: wanted, for one image. Chance is ruled out by counting images, so that one need not be certain: 0.01 takes
             the threshold from the one or two strangest clean answers, and misses more marked ones.
+        least: the threshold is no lower. Where few clean answers give the owner's code it would be 0, and any trace of
+            that hue in pictures of a kind that nobody calibrated on would count.
 
     Raises:
-        ValueError: if the rate lies outside (0, 1), or there are too few answers of a kind for it, or none at all.
+        ValueError: if the rate lies outside (0, 1), the least threshold is below 0, or there are too few answers of a
+            kind for the rate, or none at all.
     """
     if not 0 < rate < 1:
         raise ValueError(f"rate: expected more than 0 and less than 1, got {rate}")
+    if least < 0:
+        raise ValueError(f"least: expected 0 or more, got {least}")
     if not clean:
         raise ValueError("clean: expected answers of one kind or more, got none")
     thresholds, counted = [], []
@@ -252,13 +257,13 @@ def calibrate(*clean: Evidence, rate: float = 0.05) -> Calibration:
         first, second = usable[::2], usable[1::2]
         place = math.ceil((len(first) + 1) * (1 - rate))
         if place > len(first) or not len(second):
-            least = max(2, 2 * math.ceil(1 / rate - 1) - 1)
+            needed = max(2, 2 * math.ceil(1 / rate - 1) - 1)
             raise ValueError(
-                f"clean: a rate of {rate:g} needs {least} answers with structure or more, got {len(usable)}"
+                f"clean: a rate of {rate:g} needs {needed} answers with structure or more, got {len(usable)}"
             )
         thresholds.append(kind.against_chance[first].sort().values[place - 1].item())
         counted.append(second)
-    threshold = max(0.0, *thresholds)
+    threshold = max(least, *thresholds)
     found = [
         Calibration(threshold, rate, len(second), int(kind.detected(threshold)[second].sum()))
         for kind, second in zip(clean, counted, strict=True)

@@ -45,7 +45,7 @@ from visionlab.protection.owner_code import Code, Hues
 from visionlab.protection.regions import class_means, edge_map, paint
 from visionlab.protection.tasks import AT_ONCE, check_images
 
-__all__ = ["ENOUGH", "Marked", "Reading", "StructureMark"]
+__all__ = ["ENOUGH", "Marked", "Reading", "StructureMark", "hidden"]
 
 ENOUGH = 20
 """Pixels that a class of structure needs for its colour to be read (card: 20 of 32 x 32); with fewer it abstains."""
@@ -138,13 +138,7 @@ class StructureMark(nn.Module):
         self, images: Float[Tensor, "b 3 h w"], inks: Float[Tensor, "b k 3"], *, gain: float = 1.0
     ) -> Float[Tensor, "b 3 h w"]:
         """Return images marked with inks in [0, 1], of any code; `mark` checks what it gets, and this does not."""
-        height, width = images.shape[-2:]
-        drawing = paint(self.structure(images), inks)
-        # Extended in any case, not only where it is needed: `torch.export` then leaves the size open.
-        sides = (0, -width % 4, 0, -height % 4)
-        padded, drawing = (F.pad(x, sides, mode="replicate") for x in (images, drawing))
-        change = (self.embedder(padded, drawing) - padded)[..., :height, :width]
-        return to_8_bits((images + gain * change).clamp(0, 1))
+        return hidden(self.embedder, self.structure, images, inks, gain=gain)
 
     def read(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
         """Return the drawing (B, 3, H, W) of the mark in images in [0, 1]: white where there is none, not clipped."""
@@ -238,11 +232,12 @@ class StructureMark(nn.Module):
 class Marked(nn.Module):
     """A network whose answers carry the owner's mark, for images of any size that network and embedder take.
 
-    `torch.export` takes it, with the number of images and their sides left open, as multiples of 4.
+    It can be given away: it holds the embedder, and nothing of the extractor, which has to stay private. `torch.export`
+    and `torch.onnx.export` take it, with the number of images and their sides left open, if they take the network.
 
     Args:
         network: images in [0, 1] to images; a module or any function.
-        mark: a `StructureMark`, trained.
+        mark: a `StructureMark`, trained, of which embedder and structure are kept.
         symbols: the owner's, as `owner_code.encode` gives them.
         gain: how strongly.
 
@@ -262,13 +257,40 @@ class Marked(nn.Module):
         self.inks: Tensor
         if len(symbols) != mark.classes:
             raise ValueError(f"symbols: expected {mark.classes}, one a class, got {len(symbols)}")
-        self.network, self.mark, self.gain = network, mark, gain
+        self.network, self.embedder, self.structure, self.gain = network, mark.embedder, mark.structure, gain
         self.register_buffer("inks", mark.code.inks(torch.tensor(symbols)))
 
     def forward(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
         """Return the network's answers, marked, 8 bits a channel."""
         answers = self.network(images).clamp(0, 1)
-        return self.mark.hide(answers, self.inks.to(answers).expand(answers.shape[0], -1, -1), gain=self.gain)
+        inks = self.inks.to(answers).expand(answers.shape[0], -1, -1)
+        return hidden(self.embedder, self.structure, answers, inks, gain=self.gain)
+
+
+def hidden(
+    embedder: nn.Module,
+    structure: Callable[..., Tensor],
+    images: Float[Tensor, "b 3 h w"],
+    inks: Float[Tensor, "b k 3"],
+    *,
+    gain: float = 1.0,
+) -> Float[Tensor, "b 3 h w"]:
+    """Return marked images (B, 3, H, W), 8 bits a channel: all that marking needs, and nothing that reading needs.
+
+    Args:
+        embedder: image and drawing to the marked image, for sides that 4 divides.
+        structure: of `StructureMark`.
+        images: in [0, 1], with sides of 8 pixels or more.
+        inks: of each image, one a class, in [0, 1].
+        gain: how strongly.
+    """
+    height, width = images.shape[-2:]
+    drawing = paint(structure(images), inks)
+    # The last row and column repeated until there are 4 * n, and cut off again, by indices: `torch.export` sees that 4
+    # divides the sides, and asks nothing about them that would hold for some sizes alone.
+    padded, drawing = (_taken(x, 4 * ((height + 3) // 4), 4 * ((width + 3) // 4)) for x in (images, drawing))
+    change = _taken(embedder(padded, drawing) - padded, height, width)
+    return to_8_bits((images + gain * change).clamp(0, 1))
 
 
 def unmarked(
@@ -277,6 +299,15 @@ def unmarked(
     """What the extractor must find nothing in: clean answers, questions, a clean surrogate's answers, 1 : 1 : 2."""
     kind = (torch.arange(len(outputs), device=outputs.device) % 4)[:, None, None, None]
     return torch.where(kind == 0, outputs, torch.where(kind == 1, inputs, imitated))
+
+
+def _taken(images: Tensor, height: int, width: int) -> Tensor:
+    """The first rows and columns, or more of them than there are: then the last ones are repeated."""
+    rows, columns = (
+        torch.arange(wanted, device=images.device).clamp(max=there - 1)
+        for wanted, there in zip((height, width), images.shape[-2:], strict=True)
+    )
+    return images[:, :, rows][..., columns]
 
 
 def _parts(images: Tensor, outside: Tensor | None) -> list[tuple[Tensor, Tensor | None]]:

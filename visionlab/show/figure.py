@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import json
 import numbers
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,8 +20,9 @@ from PIL import Image
 
 if TYPE_CHECKING:
     import matplotlib.figure
+    import plotly.graph_objects as go
 
-__all__ = ["Cell", "Figure", "Table", "enlarged", "figure"]
+__all__ = ["Cell", "Figure", "Interactive", "Table", "enlarged", "figure"]
 
 Cell = str | int | float | bool | np.number | None
 
@@ -88,6 +90,35 @@ def figure(fig: matplotlib.figure.Figure, alt: str, *, few_colours: bool = False
     shown = Figure(fig, alt, few_colours=few_colours)
     plt.close(fig)
     return shown
+
+
+class Interactive:
+    """A plotly figure with an obligatory text that says what it shows.
+
+    Round what it draws: its numbers are compared, too, when a notebook is replayed.
+
+    Args:
+        fig: the figure to show.
+        alt: what a reader would say about it, with the numbers that matter.
+
+    Raises:
+        TypeError: ``fig`` is no plotly figure.
+        ValueError: ``alt`` is empty.
+    """
+
+    def __init__(self, fig: go.Figure, alt: str) -> None:
+        if not hasattr(fig, "to_plotly_json"):
+            raise TypeError(f"fig must be a plotly figure; got {type(fig).__name__}")
+        if not alt.strip():
+            raise ValueError("alt must say what the figure shows; got an empty text")
+        self.fig = fig
+        self.alt = alt.strip()
+
+    def __repr__(self) -> str:
+        return self.alt
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+        return {"application/vnd.plotly.v1+json": json.loads(self.fig.to_json()), "text/plain": self.alt}
 
 
 def enlarged(picture: np.ndarray, side: int = 320) -> Image.Image:

@@ -9,6 +9,8 @@ import numpy as np
 
 from visionlab.show import theme
 from visionlab.show.figure import Figure, Table, figure
+from visionlab.show.measured import mean_and_interval
+from visionlab.show.pictures import picture_grid
 
 if TYPE_CHECKING:
     from visionlab.experiments.result import Result
@@ -38,21 +40,14 @@ STYLE = {
 
 def ink_strip(views: Mapping[str, Any]) -> Figure:
     """Show images on their way, one a row: clean, structure, ink, poisoned, residual, changed, and two drawings."""
-    import matplotlib.pyplot as plt
-
     parts = {
         "clean": "clean", "structure": "structure", "pattern": "in ink", "poisoned": "poisoned",
         "residual": "difference ×8", "changed": "changed", "drawing": "read from it", "clean_drawing": "without ink",
     }  # fmt: skip
-    fig, axes = plt.subplots(len(views), len(parts), figsize=(1.45 * len(parts), 1.6 * len(views)), squeeze=False)
-    for i, (row, (name, view)) in enumerate(zip(axes, views.items(), strict=True)):
-        for axis, (part, title) in zip(row, parts.items(), strict=True):
-            axis.imshow(getattr(view, part))
-            axis.set(xticks=[], yticks=[])
-            if i == 0:
-                axis.set_title(title, fontsize=10, fontweight="normal", loc="center")
-        row[0].set_ylabel(name.replace(", ", ",\n"), fontsize=10)
-        row[4].set_xlabel(f"{view.psnr:.1f} dB", fontsize=9, labelpad=2)
+    rows = {name: {title: getattr(view, part) for part, title in parts.items()} for name, view in views.items()}
+    fig, axes = picture_grid(rows)
+    for axis, view in zip(axes[:, 4], views.values(), strict=True):
+        axis.set_xlabel(f"{view.psnr:.1f} dB", fontsize=9, labelpad=2)
     words = "; ".join(f"{name}: {_found(view.found)}" for name, view in views.items())
     return figure(fig, f"Structure, ink, poisoned image and what is read from it. {words}.", few_colours=True)
 
@@ -197,10 +192,12 @@ def budget_map(result: Result, cells: Sequence[Sequence[str]], ratios: Sequence[
 def measured_table(result: Result, metrics: Sequence[str], caption: str) -> Table:
     """Tabulate metrics of all variants: mean and 95 % interval; empty for the closeness of an image to itself."""
     closeness = ("PSNR (dB)", "SSIM", "feature distance (%)")
-    rows = [
-        [name, *("" if name.startswith("clean") and m in closeness else _summary(result, name, m) for m in metrics)]
-        for name in result.variants
-    ]
+
+    def told(name: str, metric: str) -> str:
+        untold = name.startswith("clean") and metric in closeness
+        return "" if untold else mean_and_interval(result, name, metric)
+
+    rows = [[name, *(told(name, metric) for metric in metrics)] for name in result.variants]
     return Table(rows, ["attack", *metrics], caption)
 
 
@@ -233,9 +230,3 @@ def clusters(points: np.ndarray, poisoned: np.ndarray, groups: np.ndarray, title
 
 def _found(found: bool | None) -> str:
     return {True: "ink found", False: "no ink found", None: "hardly an edge"}[found]
-
-
-def _summary(result: Result, variant: str, metric: str) -> str:
-    found = result.summary(variant, metric)
-    digits = 3 if metric == "SSIM" else 1
-    return f"{found.mean:.{digits}f} [{found.low:.{digits}f}, {found.high:.{digits}f}]"
