@@ -192,11 +192,11 @@ def fill(which: str, kind: str, data: str) -> list[Image.Image]:
     return [desk.native(image) for image in desk.case(name, "all", 16, 0, data)]
 
 
-def live(demo: gr.Blocks, answer: Callable, name: str, inputs: list, outputs: list, **more: Any) -> None:
+def live(demo: gr.Blocks, answer: Callable, name: str, inputs: list, outputs: list) -> None:
     """Let a function answer at the start, and whenever a picture or control (all inputs but the data) is changed."""
     gr.on(
         [demo.load, *(part.change for part in inputs[:-1])], answer, inputs, outputs, api_name=name,
-        trigger_mode="always_last", concurrency_id="one", **({"show_progress": "hidden"} | more),
+        trigger_mode="always_last", concurrency_id="one", show_progress="minimal", show_progress_on=outputs[-1],
     )  # fmt: skip
 
 
@@ -286,13 +286,13 @@ def verify_tab(demo: gr.Blocks, data: gr.Radio) -> None:
     with gr.Row():
         buttons = {name: gr.Button(label, elem_id=name) for name, label in FILLS.items()}
     pictures = gallery(
-        "answers", f"what the suspect answered, {MOST} at most", 8, 320, interactive=True, type="filepath",
-        file_types=["image"],
+        "answers", f"what the suspect answered (uploads are added, {MOST} at most)", 8, 320, interactive=True,
+        type="filepath", file_types=["image"],
     )  # fmt: skip
     inputs, outputs = [pictures, kind, bits, data], answered("verify", HEADS, "what may be claimed", 4)
     gr.on(
         [part.change for part in inputs[:-1]], verify, inputs, outputs, api_name="verify", trigger_mode="always_last",
-        concurrency_id="one", show_progress="hidden",
+        concurrency_id="one",
     )  # fmt: skip
     for name, button in buttons.items():
         button.click(partial(fill, name), [kind, data], pictures, api_name=name, concurrency_id="one")

@@ -40,7 +40,7 @@ Symbols = tuple[int, ...]
 CASES = {"logo": "logo", "structure": "structure", "innocent": "structure"}
 """Whose answers are compared, and for which mark: of two thieves, and of a network that never saw a mark."""
 FILES = ("not saved", "PNG", "JPEG", "WebP")
-LARGEST, MEGAPIXEL, SMALLEST = 40_000_000, 1_000_000, 8
+LARGEST, MEGAPIXEL, SMALLEST, LONGEST = 40_000_000, 1_000_000, 8, 16_000  # no WebP file has longer sides than 16,383
 SIZE = 32
 """Pixels along a side of what the networks were trained on."""
 
@@ -61,7 +61,8 @@ sets of 32 answers, on average over the owners:
 def fitted(picture: Image.Image | str, kind: str) -> tuple[Float[Tensor, "3 h w"], str]:
     """Return a picture in [0, 1] as a mark takes it, and words on what was done to it.
 
-    A structure mark takes it at its own size, up to a megapixel; a logo the square in its middle, 32 pixels wide.
+    A structure mark takes it at its own size, up to a megapixel and sides of 16,000; a logo the square in its middle,
+    32 pixels wide.
 
     Args:
         picture: of any mode, or its file.
@@ -80,7 +81,7 @@ def fitted(picture: Image.Image | str, kind: str) -> tuple[Float[Tensor, "3 h w"
     else:
         share = min(1.0, (MEGAPIXEL / (was[0] * was[1])) ** 0.5)
         width, height = (max(SMALLEST, int(share * side)) for side in was)
-        size = (min(width, MEGAPIXEL // SMALLEST), min(height, MEGAPIXEL // SMALLEST))
+        size = (min(width, LONGEST), min(height, LONGEST))
         image = image.resize(size, Image.Resampling.BOX) if size != was else image
     note = f" Of {was[0]} x {was[1]} pixels, {size[0]} x {size[1]} were made first." if size != was else ""
     return _tensor(image), note
@@ -215,7 +216,7 @@ def look(
     return Look(mark.extractor(x)[0].clamp(0, 1), one.scores[0].item(), one.number, found)
 
 
-def said(kind: str, images: Sequence[Float[Tensor, "3 h w"]], symbols: Symbols, data: str) -> Verdict:
+def said(kind: str, images: Sequence[Float[Tensor, "3 _ _"]], symbols: Symbols, data: str) -> Verdict:
     """Return what an owner may say of pictures, each of its own size."""
     mark = mark_of(kind, data)
     readings = [read(mark, image[None]) for image in images]
