@@ -240,7 +240,7 @@ def hide_tab(demo: gr.Blocks, picture: gr.Image, data: gr.Radio) -> gr.Radio:
             )
             hue = gr.Slider(0, 345, 135, step=15, label="hue of the ink", elem_id="hue", info=f"of networks {MANY}")
         pair = gr.ImageSlider(
-            label="clean | poisoned", interactive=False, elem_id="pair", format="png", height=420, width=420
+            label="clean | poisoned", interactive=False, elem_id="pair", format="png", height=500, width=420
         )
     steps = gr.Gallery(label="step by step", columns=5, elem_id="steps", format="png", height=280, object_fit="contain")
     words = gr.Textbox(label="in words", interactive=False, elem_id="hidden", lines=2)

@@ -72,9 +72,8 @@ def test_no_strength_no_mark_and_more_of_it_is_easier_to_see() -> None:
 @pytest.mark.parametrize("change", ["flip", "rotation 15"])
 def test_the_mark_is_read_after_a_move(change: str) -> None:
     image = probe.images_of()["test"][1][44]
-    for kind, found in (("structure", True), ("logo", False)):
-        view = probe.follow(probe.mark_of(kind), image, probe.limit(kind).threshold, steps=STANDARD[change])
-        assert view.found is found
+    view = probe.follow(probe.mark_of("structure"), image, probe.limit("structure").threshold, steps=STANDARD[change])
+    assert view.found is True
 
 
 def test_a_picture_without_structure_abstains_and_one_of_another_size_is_followed() -> None:

@@ -15,24 +15,16 @@ from torch import Tensor
 
 from visionlab.data.images import PHOTOGRAPHS, as_rgb, photograph
 from visionlab.experiments.experiment import StaleResultError, recorded
-from visionlab.experiments.watermark_probe import AUGMENTED, DATA, TILES, as_bytes, images_of, mark_of, stolen
-from visionlab.experiments.watermark_setting import CHANGES, SYMBOLS, Mark, Steps, read, shipped
+from visionlab.experiments.watermark_probe import AUGMENTED, DATA, TILES, as_bytes, images_of, limit, mark_of, stolen
+from visionlab.experiments.watermark_setting import SYMBOLS, Mark, Steps, evidence, read
+from visionlab.protection.any_size import joined
 from visionlab.protection.regions import paint
 from visionlab.protection.spatial_mark import SpatialMark
-from visionlab.protection.tasks import answers
-from visionlab.protection.verification import (
-    Calibration,
-    Evidence,
-    Verdict,
-    calibrate,
-    spatial_evidence,
-    structure_evidence,
-    verify,
-)
+from visionlab.protection.verification import Verdict, verify
 from visionlab.protection.watermark import Reading
 
 __all__ = [
-    "CASES", "FILES", "Look", "case", "cuts", "examples", "fitted", "limit", "look", "marked", "measured", "native",
+    "CASES", "FILES", "Look", "case", "cuts", "examples", "fitted", "look", "marked", "measured", "native",
     "said", "shown", "through_file", "told",
 ]  # fmt: skip
 
@@ -173,29 +165,6 @@ def marked(
     return pattern[0], mark.mark(image[None], torch.tensor(symbols), gain=gain)[0]
 
 
-@cache
-def _clean(kind: str, data: str) -> tuple[Reading | Tensor, ...]:
-    """What is read from clean answers and those of a clean thief, each under all of `CHANGES`."""
-    asked, truth = images_of(data)["calibration"]
-    kinds = (truth, answers(shipped("thief_clean_none", DATA[data]), asked))
-    return tuple(read(mark_of(kind, data), x, steps) for x in kinds for steps in CHANGES.values())
-
-
-@cache
-def limit(kind: str, data: str = TILES, symbols: Symbols = SYMBOLS) -> Calibration:
-    """Return the threshold of a mark with any message: clean answers give some messages more easily than others."""
-    return calibrate(*(_weighed(mark_of(kind, data), each, symbols) for each in _clean(kind, data)))
-
-
-def _weighed(mark: Mark, found: Reading | Tensor, symbols: Symbols) -> Evidence:
-    """Return what a reading says for an owner with these symbols."""
-    if isinstance(mark, SpatialMark):
-        assert isinstance(found, Tensor)
-        return spatial_evidence(mark, found)
-    assert isinstance(found, Reading)
-    return structure_evidence(mark, found, symbols)
-
-
 @torch.no_grad()
 def look(
     kind: str, image: Float[Tensor, "3 h w"], symbols: Symbols, data: str, outside: Float[Tensor, "1 h w"] | None = None
@@ -211,7 +180,7 @@ def look(
     """
     mark, x = mark_of(kind, data), image[None]
     hidden = None if outside is None else outside[None]
-    one = _weighed(mark, mark.blocks(x) if isinstance(mark, SpatialMark) else mark.decode(x, outside=hidden), symbols)
+    one = evidence(mark, mark.blocks(x) if isinstance(mark, SpatialMark) else mark.decode(x, outside=hidden), symbols)
     found = bool(one.detected(limit(kind, data, symbols).threshold)[0]) if one.usable[0] else None
     return Look(mark.extractor(x)[0].clamp(0, 1), one.scores[0].item(), one.number, found)
 
@@ -219,13 +188,11 @@ def look(
 def said(kind: str, images: Sequence[Float[Tensor, "3 _ _"]], symbols: Symbols, data: str) -> Verdict:
     """Return what an owner may say of pictures, each of its own size."""
     mark = mark_of(kind, data)
-    readings = [read(mark, image[None]) for image in images]
     if isinstance(mark, SpatialMark):
-        together: Reading | Tensor = torch.cat(readings)  # type: ignore[arg-type]
+        together: Reading | Tensor = torch.cat([mark.blocks(image[None]) for image in images])
     else:
-        parts = ([getattr(each, name) for each in readings] for name in ("colours", "area", "symbols"))
-        together = Reading(*(torch.cat(part) for part in parts))
-    return verify(_weighed(mark, together, symbols), limit(kind, data, symbols))
+        together = joined([mark.decode(image[None]) for image in images])
+    return verify(evidence(mark, together, symbols), limit(kind, data, symbols))
 
 
 def case(name: str, augmentation: str, n: int, draw: int, data: str) -> Float[Tensor, "n 3 h w"]:
@@ -247,7 +214,7 @@ def told(name: str, images: Float[Tensor, "n 3 h w"], steps: Steps, data: str) -
     """Return what the owner says of answers of one of `CASES`, changed on their way."""
     kind = CASES[name]
     mark = mark_of(kind, data)
-    return verify(_weighed(mark, read(mark, images, steps), SYMBOLS), limit(kind, data))
+    return verify(evidence(mark, read(mark, images, steps), SYMBOLS), limit(kind, data))
 
 
 def measured() -> str:

@@ -17,11 +17,11 @@ from visionlab.data.world.explore import Choice, SceneView, Slider
 from visionlab.experiments.experiment import Job
 from visionlab.experiments.watermark import THEFT
 from visionlab.experiments.watermark_setting import (
+    CHANGES,
     MARKS,
     SYMBOLS,
     Mark,
     Pairs,
-    calibrated,
     evidence,
     pairs_of,
     read,
@@ -34,8 +34,8 @@ from visionlab.protection.regions import paint
 from visionlab.protection.robustness import changed, uncovered
 from visionlab.protection.spatial_mark import SpatialMark
 from visionlab.protection.tasks import answers
-from visionlab.protection.verification import Calibration, Evidence, Verdict, structure_evidence, verify
-from visionlab.protection.watermark import StructureMark
+from visionlab.protection.verification import Calibration, Verdict, calibrate, verify
+from visionlab.protection.watermark import Reading, StructureMark
 
 __all__ = [
     "AUGMENTED", "DATA", "TILES", "UNCHANGED", "MarkView", "as_bytes", "controls", "drawings", "explore", "follow",
@@ -66,10 +66,17 @@ def mark_of(kind: str, data: str = TILES) -> Mark:
 
 
 @cache
-def limit(kind: str, data: str = TILES) -> Calibration:
-    """Return the threshold of a mark, and how often clean answers exceed it."""
-    clean = shipped("thief_clean_none", DATA[data])
-    return calibrated(mark_of(kind, data), clean, images_of(data)["calibration"])
+def _clean(kind: str, data: str) -> tuple[Reading | Tensor, ...]:
+    """What is read from clean answers and those of a clean thief, each under all of `CHANGES`."""
+    asked, truth = images_of(data)["calibration"]
+    kinds = (truth, answers(shipped("thief_clean_none", DATA[data]), asked))
+    return tuple(read(mark_of(kind, data), x, steps) for x in kinds for steps in CHANGES.values())
+
+
+@cache
+def limit(kind: str, data: str = TILES, symbols: tuple[int, ...] = SYMBOLS) -> Calibration:
+    """Return the threshold of a mark with any message: clean answers give some messages more easily than others."""
+    return calibrate(*(evidence(mark_of(kind, data), each, symbols) for each in _clean(kind, data)))
 
 
 @cache
@@ -167,7 +174,7 @@ def follow(
         pattern, marked = mark.drawn(x), mark.mark(x, gain=gain)
     after, plain = (changed(each, steps, seed=seed) for each in (marked, x))
     outside = uncovered(x, steps, seed=seed)
-    one, other = (_evidence(mark, each, outside, symbols) for each in (after, plain))
+    one, other = (evidence(mark, _read(mark, each, outside), symbols) for each in (after, plain))
     shown = {
         "clean": x, "pattern": pattern, "marked": marked, "residual": 0.5 + 8 * (marked - x), "changed": after,
         "drawing": mark.extractor(after), "clean_drawing": mark.extractor(plain),
@@ -179,10 +186,8 @@ def follow(
     )  # fmt: skip
 
 
-def _evidence(mark: Mark, images: Tensor, outside: Tensor, symbols: tuple[int, ...]) -> Evidence:
-    if isinstance(mark, SpatialMark):
-        return evidence(mark, mark.blocks(images))
-    return structure_evidence(mark, mark.decode(images, outside=outside), symbols)
+def _read(mark: Mark, images: Tensor, outside: Tensor) -> Reading | Tensor:
+    return mark.blocks(images) if isinstance(mark, SpatialMark) else mark.decode(images, outside=outside)
 
 
 def controls(images: Sequence[str]) -> tuple[Slider | Choice, ...]:
@@ -200,9 +205,9 @@ def controls(images: Sequence[str]) -> tuple[Slider | Choice, ...]:
 def explore(images: Mapping[str, Tensor], values: Mapping[str, Any]) -> SceneView:
     """Answer the controls: the marked answer, changed, and beside it all that led there and what is read from it."""
     steps = () if values["change"] == UNCHANGED else ((values["change"], values["strength"]),)
-    kind = values["mark"]
+    kind, symbols = values["mark"], (int(values["symbol"]),)
     view = follow(
-        mark_of(kind), images[values["image"]], limit(kind).threshold, symbols=(int(values["symbol"]),),
+        mark_of(kind), images[values["image"]], limit(kind, symbols=symbols).threshold, symbols=symbols,
         gain=values["gain"], steps=steps,
     )  # fmt: skip
     found = {True: "the mark is found", False: "no mark is found", None: "too little structure to look at"}[view.found]

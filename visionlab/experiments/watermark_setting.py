@@ -185,13 +185,13 @@ def read(mark: Mark, images: Tensor, steps: Steps = (), *, seed: int = 0) -> Rea
     return mark.decode(after, outside=uncovered(images, steps, seed=seed))
 
 
-def evidence(mark: Mark, found: Reading | Tensor) -> Evidence:
-    """Return what a reading says for the owner's mark."""
+def evidence(mark: Mark, found: Reading | Tensor, symbols: tuple[int, ...] = SYMBOLS) -> Evidence:
+    """Return what a reading says for the mark of an owner, whose symbols a logo does not have."""
     if isinstance(mark, SpatialMark):
         assert isinstance(found, Tensor)
         return spatial_evidence(mark, found)
     assert isinstance(found, Reading)
-    return structure_evidence(mark, found, SYMBOLS)
+    return structure_evidence(mark, found, symbols)
 
 
 def calibrated(mark: Mark, clean: nn.Module, images: tuple[Tensor, Tensor], *, seed: int = 0) -> Calibration:

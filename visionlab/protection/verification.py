@@ -153,7 +153,8 @@ class Verdict:
                 "prove who trained it, nor that all that it was trained on was marked."
             )
         if self.decoded != self.claimed:
-            return f"No claim: another code was read, {self.decoded}, not {self.claimed}. {found}; {rate}."
+            read = "no code was read" if -1 in self.decoded else f"another code was read, {self.decoded}"
+            return f"No claim: {read}, not {self.claimed}. {found}; {rate}."
         return f"No claim: {found}; {rate}. That does not prove that nothing was copied: marks can be removed."
 
 
