@@ -128,9 +128,9 @@ CLAIMS = (
     ),
     Claim(
         name="adversarial",
-        remark="Here extractors have been trained on what a clean surrogate answers, and on a guess of what a thief makes"
-        " of the mark, from the start: perhaps that does the stage's work. It should show with extractors trained on the"
-        " owner's own answers alone, as published.",
+        remark="Here extractors have been trained on what a clean surrogate answers, and on a guess of what a thief"
+        " makes of the mark, from the start: perhaps that does the stage's work. It should show with extractors trained"
+        " on the owner's own answers alone, as published.",
         statement="The adversarial stage lets theft be claimed from 16 answers more often, for the structure mark",
         source="2103.04980, tables: 0 to 100 %",
         metric="held at 16 (%)",
@@ -200,9 +200,9 @@ CLAIMS = (
     ),
     Kept(
         name="cost",
-        remark="It costs four decibels: at 32 dB the mark is as large as the errors of the network itself. A fainter one"
-        " should cost less; the small-scale study before this one lost one decibel at 35 dB, where the network itself"
-        " had 29.",
+        remark="It costs four decibels: at 32 dB the mark is as large as the errors of the network itself. A fainter"
+        " one should cost less; the small-scale study before this one lost one decibel at 35 dB, where the network"
+        " itself had 29.",
         statement="A network trained on marked answers does its task as well, within half a decibel",
         source="2103.04980: no harm to the task",
         metric="PSNR (dB)",
