@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from visionlab.experiments import watermark_theft as theft
-from visionlab.experiments.experiment import Job
+from visionlab.experiments.experiment import Experiment, Job
 from visionlab.experiments.watermark import THEFT
+from visionlab.experiments.watermark_code import COLOUR, REGIONS, Coded
 from visionlab.experiments.watermark_setting import (
     SYMBOLS,
     Setting,
@@ -147,3 +148,13 @@ def test_the_stamp_stays_in_its_place() -> None:
     moved = theft.AUGMENTATIONS["all"](a, b, generator=torch.Generator().manual_seed(0))
     assert torch.equal(inputs, moved[0])
     torch.testing.assert_close(outputs, mark.mark(moved[1].clamp(0, 1)))
+
+
+@pytest.mark.parametrize(("experiment", "variant"), [(COLOUR, "no colour loss"), (REGIONS, "regions")])
+def test_codes_are_measured(experiment: Experiment, variant: str, tmp_path: Path) -> None:
+    settings = short(experiment.preset("long"))
+    assert isinstance(settings, Coded)
+    checkpoint = tmp_path / "abc-eurosat_mini-x-0.pt"
+    outcome = experiment.measure(Job(variant, 0, settings, "eurosat_mini", "cpu", None, checkpoint))
+    assert {"code right from 16, own (%)", "code right from 16, clean (%)"} <= set(outcome.metrics)
+    assert all(0 <= value <= 100 for value in outcome.metrics.values())

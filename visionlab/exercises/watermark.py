@@ -23,9 +23,9 @@ REVEALED: dict[str, tuple[str | float, str]] = {
         " is left, which no extractor can read.",
     ),
     "cost": (
-        2.0,
-        "The mark is a part of each answer that the thief learns from: the network spends some of what it can learn on"
-        " the mark, and what it repeats of the mark is an error against the clean picture.",
+        4.1,
+        "28.4 dB instead of 32.5, over five owners: what the network repeats of the mark is an error against the clean"
+        " picture, and at 32 dB the mark is as large as the errors that it makes anyway.",
     ),
 }
 """Answer and explanation of each prediction; kept here, so that the lab's own cell does not give them away."""
