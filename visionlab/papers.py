@@ -102,7 +102,7 @@ PAPERS = (
         front="visionlab.protection.watermark",
         lab="10_structure_watermark",
         app="watermark_demo",
-        experiments=("watermark/theft", "watermark/colour-loss", "watermark/regions"),
+        experiments=tuple(f"watermark/{name}" for name in ("theft", "colour-loss", "regions")),
     ),
 )
 
