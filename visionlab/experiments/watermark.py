@@ -259,7 +259,8 @@ def _weights(short: str, data: str, licence: str) -> tuple[Card, ...]:
     return tuple(
         Card(
             name=f"{name}_{short}", network=f"visionlab.protection.{networks.get(name, thief)}",
-            kwargs={}, classes=(), size=32, mean=(0.0,) * 3, std=(1.0,) * 3, experiment=THEFT.name, preset="long",
+            kwargs={}, classes=("red", "green", "blue"), size=32, mean=(0.0,) * 3, std=(1.0,) * 3,
+            experiment=THEFT.name, preset="long",
             variant=variant, data=data, seed=0, licence=licence,
         )
         for name, variant in variants.items()
