@@ -12,7 +12,7 @@ from visionlab.experiments import watermark_theft as theft
 from visionlab.experiments.claim import Claim, Kept
 from visionlab.experiments.experiment import Experiment
 from visionlab.experiments.poison_ink import EUROSAT_LICENCE, WORLD_LICENCE
-from visionlab.experiments.watermark_code import COLOUR, REGIONS
+from visionlab.experiments.watermark_code import COLOUR
 from visionlab.experiments.watermark_setting import CHANGES, SYMBOLS, Setting
 from visionlab.experiments.watermark_theft import THIEVES, measure_theft
 from visionlab.protection import (
@@ -226,7 +226,7 @@ THEFT = Experiment(
     measure=measure_theft,
     presets={
         "quick": Setting(
-            thief=replace(surrogate.RECIPE, steps=300, warmup=90), shipped=True,
+            thief=replace(surrogate.RECIPE, steps=250, warmup=75), shipped=True,
             variants=("structure: all", "logo: all"),
         ),
         "long": Setting(),
@@ -244,7 +244,7 @@ THEFT = Experiment(
     claims=CLAIMS,
 )  # fmt: skip
 
-EXPERIMENTS = (THEFT, COLOUR, REGIONS)
+EXPERIMENTS = (THEFT, COLOUR)
 
 
 def _weights(short: str, data: str, licence: str) -> tuple[Card, ...]:

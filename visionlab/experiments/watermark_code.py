@@ -147,6 +147,9 @@ COLOUR = Experiment(
     claims=(
         Claim(
             name="colour-loss",
+            remark="Single answers tell their code as well without it. This embedder is given the hue, and chooses only"
+            " how strongly it tints which edge; the loss should help where the colour itself has to be learned, as by"
+            " the published networks with 125 colours. The study before this one saw 58 against 23 %, on one seed.",
             statement="A loss on the mean colour of each image lets more single answers tell their code",
             source="published code of Poison Ink; ours: hues",
             metric="code right from 1, own (%)",
