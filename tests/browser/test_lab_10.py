@@ -28,31 +28,31 @@ def shown(show_cells: Any) -> Iterator[LabPage]:
         yield lab
 
 
+def choose(page: Any, name: str, option: str) -> str:
+    """Choose another option of a control, wait for the answer to it, and return what the page says."""
+    seen = page.locator(".vl-scene").get_attribute("data-answers")
+    page.locator(f"select.vl-scene-{name}").select_option(option)
+    page.wait_for_function("seen => document.querySelector('.vl-scene').dataset.answers !== seen", arg=seen)
+    return page.locator(".vl-scene-caption").inner_text()
+
+
 def test_the_page_says_what_python_computes_whatever_is_moved(shown: LabPage) -> None:
     page = shown.page
-    caption = page.locator(".vl-scene-caption")
     assert page.locator(".vl-scene-panel").count() == 4
     for name, option in (("augmentation", "all three"), ("augmentation", "turned"), ("change", "JPEG")):
-        seen = page.locator(".vl-scene").get_attribute("data-answers")
-        page.locator(f"select.vl-scene-{name}").select_option(option)
-        page.wait_for_function("seen => document.querySelector('.vl-scene').dataset.answers !== seen", arg=seen)
-        assert shown.run_cell(1) == caption.inner_text()
+        assert choose(page, name, option) == shown.run_cell(1)
     for name, key in (("n", "PageUp"), ("draw", "ArrowRight")):
         seen = page.locator(".vl-scene").get_attribute("data-answers")
         page.locator(f"input.vl-scene-{name}").focus()
         page.keyboard.press(key)
         page.wait_for_function("seen => document.querySelector('.vl-scene').dataset.answers !== seen", arg=seen)
-        assert shown.run_cell(1) == caption.inner_text()
+        assert shown.run_cell(1) == page.locator(".vl-scene-caption").inner_text()
 
 
 def test_the_thief_who_turns_his_pairs_loses_the_logo_only(shown: LabPage) -> None:
-    page = shown.page
-    page.locator("select.vl-scene-change").select_option("as it is")
+    choose(shown.page, "change", "as it is")
     for option, logo in (("as they came", "STOLEN"), ("all three", "no claim")):
-        seen = page.locator(".vl-scene").get_attribute("data-answers")
-        page.locator("select.vl-scene-augmentation").select_option(option)
-        page.wait_for_function("seen => document.querySelector('.vl-scene').dataset.answers !== seen", arg=seen)
-        first, second = page.locator(".vl-scene-caption").inner_text().split("; ")
+        first, second = choose(shown.page, "augmentation", option).split("; ")
         assert first.startswith("logo")
         assert first.endswith(logo)
         assert second.endswith("STOLEN")
