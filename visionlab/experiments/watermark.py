@@ -12,7 +12,7 @@ from visionlab.experiments import watermark_theft as theft
 from visionlab.experiments.claim import Claim, Kept
 from visionlab.experiments.experiment import Experiment
 from visionlab.experiments.poison_ink import EUROSAT_LICENCE, WORLD_LICENCE
-from visionlab.experiments.watermark_code import COLOUR
+from visionlab.experiments.watermark_code import COLOUR, REGIONS
 from visionlab.experiments.watermark_setting import CHANGES, SYMBOLS, Setting
 from visionlab.experiments.watermark_theft import THIEVES, measure_theft
 from visionlab.protection import (
@@ -244,7 +244,7 @@ THEFT = Experiment(
     claims=CLAIMS,
 )  # fmt: skip
 
-EXPERIMENTS = (THEFT, COLOUR)
+EXPERIMENTS = (THEFT, COLOUR, REGIONS)
 
 
 def _weights(short: str, data: str, licence: str) -> tuple[Card, ...]:
