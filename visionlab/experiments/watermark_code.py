@@ -175,9 +175,9 @@ REGIONS = Experiment(
     claims=(
         Claim(
             name="two-symbols",
-            remark="Owners differ: of some both symbols are read in nearly all sets, of others in half. Brightness tells"
-            " regions apart by a hair in smooth tiles, and a thief's answer moves that hair. Regions of a segmentation,"
-            " as in the paper, and longer training should read as well as edges do.",
+            remark="Owners differ: of some both symbols are read in nearly all sets, of others in half. Brightness"
+            " tells regions apart by a hair in smooth tiles, and a thief's answer moves that hair. Regions of a"
+            " segmentation, as in the paper, and longer training should read as well as edges do.",
             statement="Both symbols are read right from 64 stolen answers together, and not from clean ones",
             source="figure of the pipeline: one colour a region",
             metric="code right from 64, stolen (%)",
