@@ -3,6 +3,8 @@ from __future__ import annotations
 import hashlib
 import json
 import stat
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from visionlab.protection.hiding import ColourHider
 from visionlab.protection.owner import Recipes
 from visionlab.protection.owner_calibration import CHANGES, TAUGHT, answer_readings, crops, stranger_readings, strangers
 from visionlab.protection.owner_key import OwnerKey, small_mark
-from visionlab.protection.owner_key_training import RECIPES, better_messages, train_key
+from visionlab.protection.owner_key_training import RECIPES, _digest, better_messages, train_key
 from visionlab.protection.tasks import pairs
 from visionlab.protection.verification import Evidence, calibrate, structure_evidence
 from visionlab.protection.watermark import StructureMark
@@ -178,3 +180,23 @@ def test_another_owners_message_is_no_claim(tiles: Tensor) -> None:
     reading = mark.decode(tiles)
     evidence = structure_evidence(mark, reading, (3,))
     assert not evidence.detected(0.0)[reading.symbols[:, 0] != 3].any()
+
+
+def test_a_training_is_known_again_by_another_process() -> None:
+    asks = """
+import torch
+from visionlab.protection.owner import Recipes
+from visionlab.protection.owner_key import small_mark
+from visionlab.protection.owner_key_training import _digest
+from visionlab.train.randomness import seeded
+with seeded(0):
+    print(_digest(torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 8, 8), small_mark("regions"), Recipes(), 0))
+"""
+    found = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True, check=True).stdout.strip()
+    pair = torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 8, 8)
+    marks = []
+    for amplitude in (None, 0.1):
+        with seeded(0):
+            marks.append(small_mark("regions", amplitude=amplitude))
+    assert _digest(*pair, marks[0], Recipes(), 0) == found
+    assert _digest(*pair, marks[1], Recipes(), 0) != found

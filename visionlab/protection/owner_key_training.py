@@ -149,7 +149,10 @@ def _with_strangers(inputs: Tensor, outputs: Tensor, seed: int) -> tuple[Tensor,
 
 def _digest(inputs: Tensor, outputs: Tensor, mark: StructureMark, recipes: Recipes, seed: int) -> str:
     """Of everything that decides a training: pairs, first weights, structure, recipes, seed."""
-    found = hashlib.sha256(repr((mark.classes, mark.structure, recipes, seed)).encode())
+    # By name: where a function lies in memory differs from one process to the next.
+    rule = getattr(mark.structure, "func", mark.structure).__name__
+    amplitude = getattr(mark.embedder, "amplitude", None)
+    found = hashlib.sha256(repr((rule, mark.classes, amplitude, recipes, seed)).encode())
     for each in (inputs, outputs, *mark.state_dict().values()):
         found.update(each.detach().contiguous().numpy().tobytes())
     return found.hexdigest()[:24]
