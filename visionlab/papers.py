@@ -102,7 +102,7 @@ PAPERS = (
         front="visionlab.protection.watermark",
         lab="10_structure_watermark",
         app="watermark_demo",
-        experiments=tuple(f"watermark/{name}" for name in ("theft", "colour-loss", "regions")),
+        experiments=tuple(f"watermark/{name}" for name in ("theft", "colour-loss", "regions", "tasks", "controls")),
     ),
 )
 

@@ -13,7 +13,9 @@ from visionlab.experiments.claim import Claim, Kept
 from visionlab.experiments.experiment import Experiment
 from visionlab.experiments.poison_ink import EUROSAT_LICENCE, WORLD_LICENCE
 from visionlab.experiments.watermark_code import COLOUR, REGIONS
+from visionlab.experiments.watermark_controls import ALONE, CONTROLS, EXPECTING, augmenting_owner, measure_controls
 from visionlab.experiments.watermark_setting import CHANGES, SYMBOLS, Setting
+from visionlab.experiments.watermark_tasks import DEEDS, OTHERS, measure_tasks, owner_of_task
 from visionlab.experiments.watermark_theft import THIEVES, measure_theft
 from visionlab.protection import (
     owner,
@@ -43,8 +45,8 @@ HELD, ONE = "held at 32 (%)", "detected (%)"
 ABSTRACT = "abstract: common data augmentation"
 DECIDES = (
     theft.OF_MARK, theft.COUNTS, theft.TUNED_ON, theft.Stamped, theft.Perceptual, theft.network_of, theft.thief_of,
-    theft.judged, theft._alone, setting.pairs_of, setting.mark_of, setting.owner_of, setting.read, setting.evidence,
-    setting.calibrated, setting.held, CHANGES, SYMBOLS, setting.SETS,
+    theft.measured, theft.judged, theft._alone, setting.pairs_of, setting.mark_of, setting.owner_of, setting.read,
+    setting.evidence, setting.calibrated, setting.held, CHANGES, SYMBOLS, setting.SETS,
     owner.own_structure, owner.own_spatial, owner._Stages, owner.WIDTH, owner.marked_answers, owner.inked_questions,
     method.StructureMark, method.Reading, method.unmarked, method.ENOUGH, watermark_training.train_mark,
     watermark_training.adversarial_stage, watermark_training.mark_loss, watermark_training.LAYER,
@@ -219,16 +221,14 @@ LARGE: dict[str, Any] = {
     for name, recipe in vars(Setting()).items()
     if isinstance(recipe, Recipe) and name != "tuning"
 }
+QUICK = Setting(thief=replace(surrogate.RECIPE, steps=250, warmup=75), shipped=True)
 THEFT = Experiment(
     name="watermark/theft",
     question="Somebody trained a network on yours: whose mark is found in what it answers, and after which tricks?",
     variants=tuple(THIEVES),
     measure=measure_theft,
     presets={
-        "quick": Setting(
-            thief=replace(surrogate.RECIPE, steps=250, warmup=75), shipped=True,
-            variants=("structure: all", "logo: all"),
-        ),
+        "quick": replace(QUICK, variants=("structure: all", "logo: all")),
         "long": Setting(),
         "gpu": Setting(
             **LARGE, size=64,
@@ -244,7 +244,78 @@ THEFT = Experiment(
     claims=CLAIMS,
 )  # fmt: skip
 
-EXPERIMENTS = (THEFT, COLOUR, REGIONS)
+TASKS = Experiment(
+    name="watermark/tasks",
+    question="Networks that do something else than take rain off: does a thief's copy of them carry the mark as well?",
+    variants=tuple(f"{task}: {deed}" for task in OTHERS for deed in DEEDS),
+    measure=measure_tasks,
+    presets={
+        "quick": replace(QUICK, variants=("blur: own answers",), shipped=False),
+        "long": Setting(),
+        "gpu": Setting(**LARGE, size=64, variants=("noise: all", "noise: clean thief, all")),
+    },
+    data=("eurosat_mini", "world"),
+    defined_by=(*DECIDES, DEEDS, OTHERS, owner_of_task),
+    versions={"world": world.VERSION},
+    claims=tuple(
+        Claim(
+            name=task,
+            statement=f"A copy of a network for {task} carries the structure mark, though its pairs were augmented",
+            source="abstract: image processing networks",
+            metric=HELD,
+            method=f"{task}: all",
+            rival=f"{task}: clean thief, all",
+            margin=90.0,
+        )
+        for task in OTHERS
+    ),
+)
+CONTROL = Experiment(
+    name="watermark/controls",
+    question="Is it structure that outlives a thief's augmentation, or does something less as well?",
+    variants=tuple(CONTROLS),
+    measure=measure_controls,
+    presets={
+        "quick": replace(QUICK, variants=("structure: all, wide U-Net",)),
+        "long": Setting(),
+        "gpu": Setting(**LARGE, size=64, variants=("rings: all", "rings: clean thief, all")),
+    },
+    data=("eurosat_mini", "world"),
+    defined_by=(*DECIDES, CONTROLS, augmenting_owner, spatial_mark.rings),
+    versions={"world": world.VERSION},
+    claims=(
+        Claim(
+            name="rings",
+            statement="A logo that looks the same mirrored and turned, a ring, outlives all augmentations",
+            source="ours, a control",
+            metric=HELD,
+            method="rings: all",
+            rival="rings: clean thief, all",
+            margin=90.0,
+        ),
+        Claim(
+            name="augmenting-owner",
+            statement="An owner whose own surrogate is augmented reads the logo in what such a thief answers",
+            source="ours, a control",
+            metric=HELD,
+            method=f"logo: all{EXPECTING}",
+            rival=f"logo: clean thief, all{EXPECTING}",
+            margin=50.0,
+        ),
+        kept("wide", "all, wide U-Net", "A thief with twice as large a network is found as often, within ten points"),
+        Claim(
+            name="theft-pays",
+            statement="Theft pays: a stolen network, tuned on 200 clean pairs, beats one trained on those alone",
+            source="ours",
+            metric="PSNR (dB)",
+            method="structure: none, tuned",
+            rival=ALONE,
+            margin=0.5,
+        ),
+    ),
+)
+
+EXPERIMENTS = (THEFT, COLOUR, REGIONS, TASKS, CONTROL)
 
 
 def _weights(short: str, data: str, licence: str) -> tuple[Card, ...]:

@@ -22,7 +22,7 @@ from visionlab.protection.hiding import ColourHider
 from visionlab.protection.owner import Owned, Recipes, own_spatial, own_structure
 from visionlab.protection.poison_ink import Weights
 from visionlab.protection.robustness import STANDARD, changed, uncovered
-from visionlab.protection.spatial_mark import Faint, SpatialMark, logo
+from visionlab.protection.spatial_mark import Faint, SpatialMark, logo, rings
 from visionlab.protection.splits import split
 from visionlab.protection.surrogate import FINE_TUNING, RECIPE
 from visionlab.protection.tasks import answers, pairs
@@ -105,7 +105,7 @@ class Setting:
     variants: tuple[str, ...] = ()
 
     def recipes(self, kind: str) -> Recipes:
-        """Return the owner's recipes for "structure" or "logo"."""
+        """Return the owner's recipes for "structure" or any logo."""
         if kind == "structure":
             stages = (self.structure, self.structure_marked, self.structure_reading)
         else:
@@ -130,11 +130,11 @@ def pairs_of(job: Job) -> Pairs:
 
 
 def mark_of(kind: str, preset: Setting, seed: int) -> Mark:
-    """Return the networks of a mark, "structure" or "logo", untrained."""
+    """Return the networks of a mark, "structure", "logo" or "rings", untrained."""
     with seeded(seed, 1):
         if kind == "structure":
             return StructureMark(ColourHider(amplitude=preset.amplitude))
-        return SpatialMark(logo(mix(seed)), Faint(decibels=preset.decibels))
+        return SpatialMark(rings() if kind == "rings" else logo(mix(seed)), Faint(decibels=preset.decibels))
 
 
 def file_of(job: Job, name: str) -> Path | None:
@@ -142,11 +142,11 @@ def file_of(job: Job, name: str) -> Path | None:
     if job.checkpoint is None:
         return None
     run_of = job.checkpoint.name.partition("-")[0]
-    return job.checkpoint.with_name(f"{run_of}-{job.data}-{name}-{job.seed}.pt")
+    return job.checkpoint.with_name(f"{run_of}-{job.data}-{job.preset.task}-{name}-{job.seed}.pt")
 
 
 def owner_of(job: Job, kind: str, own: tuple[Tensor, Tensor]) -> Owned:
-    """Train the owner's networks of a kind, "structure" or "logo", on the owner's pairs; or load those that ship."""
+    """Train the owner's networks of a kind, as `mark_of` has them, on the owner's pairs; or load those that ship."""
     preset: Setting = job.preset
     if preset.shipped:
         mark = shipped(MARKS[kind], job.data)

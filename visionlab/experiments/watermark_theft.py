@@ -45,7 +45,7 @@ from visionlab.protection.watermark import Reading
 from visionlab.train.loop import start
 from visionlab.train.randomness import generator, seeded
 
-__all__ = ["COUNTS", "THIEVES", "Thief", "measure_theft", "thief_of"]
+__all__ = ["COUNTS", "THIEVES", "Thief", "measure_theft", "measured", "thief_of"]
 
 COUNTS = (1, 2, 4, 8, 16, 32, 64)
 """Answers that the owner looks at."""
@@ -146,7 +146,7 @@ def thief_of(job: Job, mark: Mark, thief: Thief, images: Pairs) -> tuple[nn.Modu
     asked, truth = images["thief"]
     first = replace(thief, tuned=False, pruned=0.0)
     # A thief of clean answers meets no mark: both marks share it.
-    kind = "any" if thief.answers == "clean" else type(mark).__name__
+    kind = "any" if thief.answers == "clean" else job.variant.partition(":")[0]
     key = hashlib.sha256(repr((kind, sorted(asdict(first).items()))).encode()).hexdigest()[:12]
     augmentation: Callable[..., tuple[Tensor, Tensor]] = AUGMENTATIONS[thief.augmentation]
     given = truth
@@ -178,13 +178,25 @@ def measure_theft(job: Job) -> Outcome:
     """Train the owner's networks and one thief's, and look for the mark in what the thief's answers."""
     kind, thief = THIEVES[job.variant]
     images = pairs_of(job)
-    owned = owner_of(job, kind, images["owner"])
+    own = job.variant.endswith("own answers")
+    return measured(job, owner_of(job, kind, images["owner"]), thief, images, own=own)
+
+
+def measured(job: Job, owned: Owned, thief: Thief | None, images: Pairs, *, own: bool = False) -> Outcome:
+    """Train a thief's network, and look for the owner's mark in what it answers.
+
+    Args:
+        job: what is run.
+        owned: the owner's networks.
+        thief: what the thief does; none where the owner looks at answers of the network that was never stolen.
+        images: of `pairs_of`.
+        own: whether those have the mark.
+    """
     asked, truth = images["test"]
+    network: nn.Module
     if thief is None:
         network, history = owned.mark, owned.history
-        found = truth
-        if job.variant.endswith("own answers"):
-            found = marked_answers(owned.mark, truth, torch.tensor(SYMBOLS))
+        found = marked_answers(owned.mark, truth, torch.tensor(SYMBOLS)) if own else truth
     else:
         network, history = thief_of(job, owned.mark, thief, images)
         found = answers(network, asked)

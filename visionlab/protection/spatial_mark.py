@@ -31,7 +31,7 @@ from visionlab.data.graded import to_8_bits
 from visionlab.protection.hiding import Hider, Reader
 from visionlab.protection.tasks import AT_ONCE, check_images
 
-__all__ = ["Faint", "SpatialMark", "logo"]
+__all__ = ["Faint", "SpatialMark", "logo", "rings"]
 
 BLOCKS = 8
 """Of the logo, along a side."""
@@ -49,6 +49,16 @@ def logo(seed: int, *, blocks: int = BLOCKS) -> Float[Tensor, "1 blocks blocks"]
         raise ValueError(f"blocks: expected an even number from 2 on, got {blocks}")
     order = torch.randperm(blocks**2, generator=torch.Generator().manual_seed(seed))
     return (order % 2).view(1, blocks, blocks).float()
+
+
+def rings() -> Float[Tensor, "1 8 8"]:
+    """A logo (1, 8, 8) of one square ring of ink, two blocks wide, half of all: the same mirrored or turned a quarter.
+
+    A control for `logo`: what pairs lose when they are mirrored and turned is what is not symmetric.
+    """
+    away = (torch.arange(BLOCKS) - (BLOCKS - 1) / 2).abs()
+    ring = torch.maximum(away[:, None], away)
+    return 1 - ((ring > 1) & (ring < 3)).float()[None]
 
 
 class Faint(nn.Module):

@@ -1,0 +1,72 @@
+"""Controls of the experiment on theft (arXiv 2108.02360): is it structure that outlives the thief, or something less?
+
+A logo that is symmetric, an owner who expects augmentation, a thief with a larger network, and what the clean pairs are
+worth on their own that a thief may have.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+from visionlab.experiments.experiment import Job, Outcome
+from visionlab.experiments.watermark_setting import Pairs, file_of, owner_of, pairs_of
+from visionlab.experiments.watermark_theft import TUNED_ON, Thief, measured
+from visionlab.protection.owner import WIDTH, Owned, marked_answers
+from visionlab.protection.spatial_mark import SpatialMark
+from visionlab.protection.spatial_training import adversarial_stage
+from visionlab.protection.surrogate import AUGMENTATIONS, train_surrogate
+from visionlab.protection.surrogate_networks import SurrogateUNet
+from visionlab.protection.tasks import answers
+from visionlab.train.loop import start
+from visionlab.train.randomness import seeded
+
+__all__ = ["ALONE", "CONTROLS", "EXPECTING", "augmenting_owner", "measure_controls"]
+
+EXPECTING = ", augmenting owner"
+"""How the names of thieves end whose victim expects augmentation."""
+ALONE = "structure: 200 clean pairs alone"
+_ALL, _CLEAN = Thief(augmentation="all"), Thief(answers="clean", augmentation="all")
+CONTROLS: dict[str, Thief] = {
+    "rings: none": Thief(),
+    "rings: all": _ALL,
+    "rings: clean thief, all": _CLEAN,
+    "logo: all": _ALL,
+    f"logo: all{EXPECTING}": _ALL,
+    f"logo: clean thief, all{EXPECTING}": _CLEAN,
+    "structure: all": _ALL,
+    "structure: all, wide U-Net": Thief(augmentation="all", network="wide U-Net"),
+    "structure: none, tuned": Thief(tuned=True),
+    ALONE: Thief(answers="clean", queries=TUNED_ON),
+}
+
+
+def measure_controls(job: Job) -> Outcome:
+    """Train the owner's networks, of a kind and in a way that the variant names, and a thief's; look for the mark."""
+    images = pairs_of(job)
+    owned = owner_of(job, job.variant.partition(":")[0], images["owner"])
+    if job.variant.endswith(EXPECTING):
+        owned = augmenting_owner(job, owned, images)
+    return measured(job, owned, CONTROLS[job.variant], images)
+
+
+def augmenting_owner(job: Job, owned: Owned, images: Pairs) -> Owned:
+    """Repeat the logo's adversarial stage with a surrogate that was trained on pairs with all augmentations."""
+    preset = job.preset
+    asked, truth = images["owner"]
+    kept = 3 * len(asked) // 4
+    mark = copy.deepcopy(owned.before)
+    assert isinstance(mark, SpatialMark)
+    with seeded(job.seed, 3):
+        surrogate = SurrogateUNet(WIDTH, levels=(preset.size // 4).bit_length() - 1)
+    train_surrogate(
+        surrogate, asked[:kept], marked_answers(mark, truth[:kept]), preset.spatial_marked,
+        augmentation=AUGMENTATIONS["all"], seed=job.seed, fabric=start(preset.spatial_marked.precision, job.device),
+        checkpoint=file_of(job, "owner-logo-augmented"),
+    )  # fmt: skip
+    stolen = answers(surrogate.cpu().eval(), asked[kept:])
+    adversarial_stage(
+        mark, asked[kept:], truth[kept:], stolen, preset.spatial_reading, seed=job.seed,
+        fabric=start(preset.spatial_reading.precision, job.device), checkpoint=file_of(job, "owner-logo-expecting"),
+    )  # fmt: skip
+    return replace(owned, mark=mark.cpu().eval())
