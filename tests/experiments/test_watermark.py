@@ -10,8 +10,9 @@ from torch import Tensor
 
 from visionlab.experiments import watermark_theft as theft
 from visionlab.experiments.experiment import Experiment, Job
-from visionlab.experiments.watermark import THEFT
+from visionlab.experiments.watermark import CONTROL, TASKS, THEFT
 from visionlab.experiments.watermark_code import COLOUR, REGIONS, Coded
+from visionlab.experiments.watermark_controls import EXPECTING, augmenting_owner
 from visionlab.experiments.watermark_setting import (
     SYMBOLS,
     Setting,
@@ -80,9 +81,9 @@ def test_both_marks_are_put_as_strongly() -> None:
 def test_thieves_of_clean_answers_are_the_same_for_both_marks(tmp_path: Path) -> None:
     for variant in ("structure: clean thief, all", "logo: clean thief, all"):
         THEFT.measure(job(variant, tmp_path))
-    files = Counter(path.name.split("-")[2] for path in tmp_path.glob("*.pt"))
+    files = Counter(path.name.split("-")[3] for path in tmp_path.glob("*.pt"))
     assert files["thief"] == 1
-    assert len(list(tmp_path.glob("*-owner-clean-0.pt"))) == 1
+    assert len(list(tmp_path.glob("*-rain-owner-clean-0.pt"))) == 1
 
 
 @pytest.mark.parametrize("variant", ["logo: stamped after, all", "structure: none, pruned"])
@@ -158,3 +159,49 @@ def test_codes_are_measured(experiment: Experiment, variant: str, tmp_path: Path
     outcome = experiment.measure(Job(variant, 0, settings, "eurosat_mini", "cpu", None, checkpoint))
     assert {"code right from 16, own (%)", "code right from 16, clean (%)"} <= set(outcome.metrics)
     assert all(0 <= value <= 100 for value in outcome.metrics.values())
+
+
+def test_every_task_has_an_owner_and_thieves_of_its_own(tmp_path: Path) -> None:
+    settings = short(TASKS.preset("long"))
+    for variant in ("sketch: own answers", "sketch: all", "blur: all"):
+        run = Job(variant, 0, settings, "eurosat_mini", "cpu", None, tmp_path / "abc-eurosat_mini-x-0.pt")
+        outcome = TASKS.measure(run)
+        assert {"held at 32 (%)", "detected, JPEG 75 (%)", "PSNR (dB)"} <= set(outcome.metrics)
+    files = {path.name.split("-")[2] + " " + path.name.split("-")[3] for path in tmp_path.glob("*.pt")}
+    assert files == {"sketch owner", "sketch thief", "blur owner", "blur thief"}
+    drawn = pairs_of(replace(run, preset=replace(settings, task="sketch")))["test"][1]
+    assert not torch.equal(drawn, pairs_of(run)["test"][1]), "what a drawing network answers is no photograph"
+
+
+def test_a_ring_stays_what_it_is_under_mirrors_and_quarter_turns() -> None:
+    mark = mark_of("rings", CONTROL.preset("long"), 0)
+    assert isinstance(mark, SpatialMark)
+    ring = mark.pattern
+    assert ring.mean() == 0.5
+    for same in (ring.flip(-1), ring.flip(-2), ring.rot90(1, (-2, -1)), ring.mT):
+        assert torch.equal(ring, same)
+    plain = mark_of("logo", CONTROL.preset("long"), 0)
+    assert isinstance(plain, SpatialMark)
+    assert not torch.equal(plain.pattern, plain.pattern.flip(-1))
+
+
+def test_rings_and_logo_have_thieves_of_their_own_and_share_the_innocent(tmp_path: Path) -> None:
+    settings = short(CONTROL.preset("long"))
+    for variant in ("rings: all", "logo: all", "rings: clean thief, all"):
+        CONTROL.measure(Job(variant, 0, settings, "eurosat_mini", "cpu", None, tmp_path / "abc-eurosat_mini-x-0.pt"))
+    files = Counter(path.name.split("-")[3] for path in tmp_path.glob("*.pt"))
+    assert files["thief"] == 3, "two of marked answers and one of clean ones"
+
+
+def test_an_owner_who_expects_augmentation_has_another_extractor_and_the_same_mark(tmp_path: Path) -> None:
+    settings = short(CONTROL.preset("long"))
+    run = Job(f"logo: all{EXPECTING}", 0, settings, "eurosat_mini", "cpu", None, tmp_path / "abc-eurosat_mini-x-0.pt")
+    images = pairs_of(run)
+    owned = owner_of(run, "logo", images["owner"])
+    expecting = augmenting_owner(run, owned, images)
+    for one, other in zip(owned.mark.embedder.parameters(), expecting.mark.embedder.parameters(), strict=True):
+        assert torch.equal(one, other)
+    assert any(
+        not torch.equal(one, other)
+        for one, other in zip(owned.mark.extractor.parameters(), expecting.mark.extractor.parameters(), strict=True)
+    )

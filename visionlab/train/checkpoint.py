@@ -7,11 +7,23 @@ import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 import torch
 
-__all__ = ["CheckpointError", "read", "save", "write_whole"]
+__all__ = ["CheckpointError", "Stateful", "read", "save", "write_whole"]
+
+
+class Stateful(Protocol):
+    """What has a state of its own, as a network has."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state: tensors, numbers and texts, in lists and dictionaries."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any], /) -> object:
+        """Take a state back."""
+        ...
 
 
 class CheckpointError(ValueError):

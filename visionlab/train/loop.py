@@ -166,6 +166,7 @@ def fit(
     hook: Hook | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     save_every: int = 100,
+    memory: checkpoints.Stateful | None = None,
 ) -> Fit:
     """Train a network in place.
 
@@ -180,6 +181,7 @@ def fit(
         hook: called as ``hook(step, steps, values)`` about 200 times a run, and at its end.
         checkpoint: a file to resume from if it exists, and to save to every ``save_every`` steps.
         save_every: steps between saves.
+        memory: what the loss remembers from step to step, if it does; it goes into the checkpoint.
 
     Raises:
         ValueError: if the batch cannot be split over processes and parts, or the checkpoint is of another run.
@@ -190,7 +192,7 @@ def fit(
         raise ValueError(
             f"batch: {recipe.batch} do not split over {fabric.world_size} processes x {recipe.accumulate} parts"
         )
-    run = _Run(model, recipe, seed, fabric)
+    run = _Run(model, recipe, seed, fabric, memory)
     if checkpoint is not None and Path(checkpoint).exists():
         run.restore(checkpoint)
     began = time.perf_counter() - run.seconds
@@ -226,8 +228,10 @@ def fit(
 class _Run:
     """Weights, optimiser, average and history of one run: all that a checkpoint holds."""
 
-    def __init__(self, model: nn.Module, recipe: Recipe, seed: int, fabric: Fabric) -> None:
-        self.recipe, self.fabric, self.model = recipe, fabric, model
+    def __init__(
+        self, model: nn.Module, recipe: Recipe, seed: int, fabric: Fabric, memory: checkpoints.Stateful | None = None
+    ) -> None:
+        self.recipe, self.fabric, self.model, self.memory = recipe, fabric, model, memory
         model.train()
         self.wrapped, self.optimiser = fabric.setup(model, recipe.optimiser(model))
         ema = recipe.ema
@@ -283,6 +287,7 @@ class _Run:
                 "model": self.model.state_dict(),
                 "optimiser": self.optimiser.state_dict(),
                 "average": self.average.state_dict() if self.average is not None else None,
+                "memory": self.memory.state_dict() if self.memory is not None else None,
             }
             checkpoints.save(path, state)
         self.fabric.barrier()
@@ -308,6 +313,8 @@ class _Run:
             self.optimiser.load_state_dict(state["optimiser"])
             if self.average is not None:
                 self.average.load_state_dict(state["average"])
+            if self.memory is not None:
+                self.memory.load_state_dict(state["memory"])
             self.history = list(state["history"])
             self.step, self.seconds = int(state["step"]), float(state["seconds"])
         except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
