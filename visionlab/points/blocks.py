@@ -16,7 +16,7 @@ from torch import Tensor
 from visionlab.data.clouds import Cloud
 from visionlab.train.stream import Batch
 
-__all__ = ["CHANNELS", "Blocks", "Moved", "channels", "cut", "whole"]
+__all__ = ["CHANNELS", "Blocks", "Moved", "channels", "cut", "squares", "whole"]
 
 CHANNELS = ("r", "g", "b", "room x", "room y", "room z", "x", "y", "z")
 """In the published order: colour; place in the room, 0 to 1; metres from the middle of the block, and up."""
@@ -112,13 +112,27 @@ def cut(
     """
     if not 0 < stride <= side:
         raise ValueError(f"stride: expected more than 0, at most the side of {side} m, got {stride}")
-    found = [(i, inside) for i, cloud in enumerate(clouds) for inside in _squares(cloud.xyz, side, stride)]
+    found = [(i, inside) for i, cloud in enumerate(clouds) for inside in squares(cloud.xyz, side, stride, LEAST)]
     return _blocks(found, clouds, points, clusters, seed, side)
 
 
-def _squares(xyz: Float[Tensor, "n 3"], side: float, stride: float) -> list[Int[Tensor, " k"]]:
-    """The points of each square with enough of them; all of a room where no square has."""
-    ground = xyz[:, :2] - xyz[:, :2].amin(0)
+def squares(
+    xyz: Float[Tensor, "n 3"], side: float, stride: float | None = None, least: int = 1
+) -> list[Int[Tensor, " k"]]:
+    """The points of each square column of a room that has so many; all points in one, where none has.
+
+    Args:
+        xyz: of the room.
+        side: of a square in metres.
+        stride: from one square to the next; by default they touch, and each point lies in one.
+        least: points that a square needs.
+    """
+    ground = (xyz[:, :2] - xyz[:, :2].amin(0)).double()
+    if stride is None:
+        place = (ground / side).long()
+        _, of = (place[:, 0] * (place[:, 1].max() + 1) + place[:, 1]).unique(return_inverse=True)
+        parts = of.argsort(stable=True).split(of.bincount().tolist())
+        return [part for part in parts if len(part) >= least] or [torch.arange(len(xyz))]
     reach = ((ground.amax(0) - side).clamp(min=0) / stride).ceil().long()
     found = []
     for x in range(int(reach[0]) + 1):
@@ -126,7 +140,7 @@ def _squares(xyz: Float[Tensor, "n 3"], side: float, stride: float) -> list[Int[
         away = ground[column, 1]
         for y in range(int(reach[1]) + 1):
             inside = column[(away >= y * stride) & (away <= y * stride + side)]
-            if len(inside) >= LEAST:
+            if len(inside) >= least:
                 found.append(inside)
     return found or [torch.arange(len(xyz))]
 

@@ -110,6 +110,7 @@ class LabelMemory:
         self.history = torch.full((n, slots), -1, dtype=torch.int8, device=cluster.device)
         self.counter = torch.zeros(n, dtype=torch.int32, device=cluster.device)
         self.corrected = torch.full((n,), -1, dtype=torch.int8, device=cluster.device)
+        self.weights: Float[Tensor, " n"] | None = None
         self.calls = 0
         self.rows: list[dict[str, float]] = []
         self.predicted_by_epoch: list[Int[Tensor, " n"]] = []
@@ -117,8 +118,9 @@ class LabelMemory:
 
     def to(self, device: torch.device) -> LabelMemory:
         """Move what is kept of points to a device, in place."""
-        for name in ("cluster", "history", "counter", "corrected"):
-            setattr(self, name, getattr(self, name).to(device))
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor):
+                setattr(self, name, value.to(device))
         return self
 
     @property

@@ -14,15 +14,16 @@ from torch.utils.data import TensorDataset
 
 from visionlab.points.blocks import Blocks
 from visionlab.points.pnal import Cleaning, LabelMemory
-from visionlab.points.robust_losses import cross_entropy, masked_mean
+from visionlab.points.robust_losses import LOSSES, cross_entropy, masked_mean, truncated_gce, truncation_weights
 from visionlab.train.loop import Fit, Hook, Recipe, fit
 from visionlab.train.randomness import generator
 from visionlab.train.stream import Batch, Shuffled
 
 __all__ = ["CleaningLoss", "recipe", "train_points"]
 
-PointLoss = Callable[[Tensor, Tensor], Tensor]
 Watch = Callable[[int, nn.Module], dict[str, float]]
+LOOKED_EVERY = 3
+"""Epochs after which truncated losses choose their points anew, as published."""
 
 
 class CleaningLoss:
@@ -31,7 +32,7 @@ class CleaningLoss:
     Args:
         memory: of all training points.
         cleaning: how labels are corrected, or None: never, the baseline.
-        loss: of each point, by logits (..., K) and labels (...).
+        loss: of each point, see `robust_losses.LOSSES`; the weights of the truncated ones are kept in the memory.
         calls: of this loss in one epoch.
         seed: of the rule "vote".
         watch: called with the number of epochs done and the network; what it returns is kept with the epoch.
@@ -42,11 +43,13 @@ class CleaningLoss:
         memory: LabelMemory,
         cleaning: Cleaning | None,
         *,
-        loss: PointLoss,
+        loss: str = "cross entropy",
         calls: int,
         seed: int,
         watch: Watch | None = None,
     ) -> None:
+        if loss not in LOSSES:
+            raise ValueError(f"loss: expected one of {', '.join(LOSSES)}, got {loss!r}")
         self.memory, self.cleaning, self.loss, self.calls = memory, cleaning, loss, calls
         self.seed, self.watch = seed, watch
 
@@ -60,10 +63,22 @@ class CleaningLoss:
         if self.cleaning is not None and memory.calls >= self.cleaning.warmup * self.calls:
             features, targets = self._cleaned(model, features, given, ids, self.cleaning)
         logits = model(features)
-        loss = masked_mean(self.loss(logits, targets), targets >= 0)
+        loss = masked_mean(self._of_points(logits, targets, ids), targets >= 0)
         memory.record(*(_together(each.flatten()) for each in (ids, logits.detach().argmax(-1))))
         memory.calls += 1
         return loss, {"selected": (targets >= 0).float().mean()}
+
+    def _of_points(self, logits: Tensor, targets: Tensor, ids: Tensor) -> Tensor:
+        """The loss of each point; truncated ones leave points out that were far off when it was last looked."""
+        if not self.loss.startswith("truncated"):
+            return LOSSES[self.loss](logits, targets)
+        memory, q = self.memory, 1.0 if self.loss.endswith("q = 1") else 0.7
+        if memory.weights is None:
+            memory.weights = torch.ones_like(memory.counter, dtype=torch.float32)
+        if memory.calls // self.calls % LOOKED_EVERY == 1:  # the second epoch, the fifth
+            found = truncation_weights(logits.detach(), targets, q=q).float()
+            memory.weights[_together(ids.flatten())] = _together(found.flatten())
+        return truncated_gce(logits, targets, memory.weights[ids], q=q)
 
     def _cleaned(
         self, model: nn.Module, features: Tensor, given: Tensor, ids: Tensor, cleaning: Cleaning
@@ -138,7 +153,7 @@ def train_points(
     cleaning: Cleaning | None = None,
     *,
     seed: int,
-    loss: PointLoss = cross_entropy,
+    loss: str = "cross entropy",
     augment: Callable[[Batch, torch.Generator], Batch] | None = None,
     keep: bool = False,
     watch: Watch | None = None,
@@ -155,13 +170,13 @@ def train_points(
         recipe: see `recipe`; an epoch has ``len(blocks) // batch`` steps.
         cleaning: how labels are corrected; without it, they are trained on as they are.
         seed: of order, dropout and augmentation.
-        loss: of each point, see `robust_losses.LOSSES`.
+        loss: see `CleaningLoss`.
         augment: changes a batch, see `blocks.Moved`.
         keep: remember predictions and labels of every epoch.
         watch: see `CleaningLoss`.
         fabric: of `visionlab.train.loop.start`.
         hook: of the loop.
-        checkpoint: file to resume from; predictions and labels are in it.
+        checkpoint: file to resume from, written after each epoch; predictions and labels are in it.
 
     Returns:
         The run, whose network is the average of the weights, and the memory with the corrected labels.
@@ -180,6 +195,7 @@ def train_points(
     run = fit(
         network, Shuffled(TensorDataset(blocks.features, blocks.labels, ids)), cleaned, recipe, seed=seed,
         fabric=fabric, augment=augment, hook=hook, checkpoint=checkpoint, memory=memory,
+        save_every=len(blocks) // recipe.batch,
     )  # fmt: skip
     if len(memory.rows) * calls < memory.calls:
         cleaned._end_epoch(network)

@@ -7,13 +7,14 @@ import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any, Protocol, runtime_checkable
 
 import torch
 
 __all__ = ["CheckpointError", "Stateful", "read", "save", "write_whole"]
 
 
+@runtime_checkable
 class Stateful(Protocol):
     """What has a state of its own, as a network has."""
 
