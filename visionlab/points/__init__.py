@@ -1,0 +1,1 @@
+"""Learning on point clouds whose labels are partly wrong."""
