@@ -203,7 +203,9 @@ def load_published(source: str | Path | Mapping[str, Any], k: int = 30) -> DGCNN
     state = {name.removeprefix("module."): value for name, value in state.items()}
     first, last = state.get("conv1.nn.0.0.weight"), state.get("mlp.4.weight")
     if first is None or last is None or first.ndim != 2 or last.ndim != 2:
-        raise ValueError(f"source: expected conv1.nn.0.0.weight and mlp.4.weight, got {', '.join(state)[:200] or 'none'}")
+        raise ValueError(
+            f"source: expected conv1.nn.0.0.weight and mlp.4.weight, got {', '.join(state)[:200] or 'none'}"
+        )
     network = DGCNN(len(last), k, first.shape[1] // 2)
     try:
         network.load_state_dict(state)
