@@ -53,11 +53,11 @@ class EdgeConv(nn.Module):
 
     def forward(self, x: Float[Tensor, "b n f"], neighbours: Int[Tensor, "b n k"]) -> Float[Tensor, "b n c"]:
         """Return features (B, N, width) of points (B, N, inputs) and their neighbours' indices (B, N, k)."""
-        first, second = cast("tuple[nn.Sequential, nn.Sequential]", tuple(self.nn))
-        linear, *activated = first
-        own, other = split(cast(nn.Linear, linear), x)
-        edges = own[:, :, None] + gather(other, neighbours)
-        messages = second(nn.Sequential(*activated)(edges.flatten(0, 2)))
+        first = cast(nn.Sequential, self.nn[0])
+        own, other = split(cast(nn.Linear, first[0]), x)
+        messages = (own[:, :, None] + gather(other, neighbours)).flatten(0, 2)
+        for layer in (*first[1:], self.nn[1]):
+            messages = layer(messages)
         return messages.view(*neighbours.shape, -1).amax(2)
 
 
