@@ -1,1 +1,1 @@
-"""Point clouds: networks that segment them, labels that are wrong, and how those are found."""
+"""Learning on point clouds whose labels are partly wrong."""
