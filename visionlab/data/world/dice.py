@@ -18,11 +18,11 @@ T = TypeVar("T")
 class Dice:
     """Plain numbers that follow from a key and a name, and from how many were drawn before of the same dice."""
 
-    def __init__(self, key: Int[Tensor, "1"], name: str) -> None:
+    def __init__(self, key: Int[Tensor, " 1"], name: str) -> None:
         self._numbers = self._draw(key, name)
 
     @staticmethod
-    def _draw(key: Int[Tensor, "1"], name: str) -> Iterator[float]:
+    def _draw(key: Int[Tensor, " 1"], name: str) -> Iterator[float]:
         page = 0
         while True:
             yield from counter.uniform(key, f"{name} {page}", 512)[0].tolist()

@@ -105,7 +105,7 @@ class Plan:
         return [number for number, old in enumerate(self.placed) if old.thing.kind in kinds]
 
 
-def floor_plan(key: Int[Tensor, "1"]) -> Plan:
+def floor_plan(key: Int[Tensor, " 1"]) -> Plan:
     """Furnish the room of a key."""
     dice = Dice(key, "plan")
     plan = Plan((dice.between(3, 7), dice.between(3, 7), dice.between(2.4, 3.2)))

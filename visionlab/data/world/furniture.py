@@ -7,7 +7,7 @@ the back is the side of -y and the front that of +y. Sizes and forms are drawn, 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import product
+from itertools import pairwise, product
 
 from visionlab.data.world.dice import Dice
 from visionlab.data.world.shapes import BALL, BOX, ROD, SHADE, Piece, Triple
@@ -16,6 +16,7 @@ from visionlab.data.world.solids import Solid
 __all__ = ["Board", "Thing", "chair", "clutter", "door", "hanging_lamp", "shelf", "sofa", "standing_lamp", "table"]
 
 LEGS = tuple(product((-1, 1), (-1, 1)))
+SQUARE_OR_ROUND: tuple[Solid, Solid] = (BOX, ROD)
 SHADE_RADIUS = 0.825  # of the unit shade's wide end
 
 
@@ -57,7 +58,7 @@ def table(dice: Dice) -> Thing:
         pillar = _level("pillar", ROD, 0.03, height - thick, leg, leg)
         return Thing("table", (top, pillar, foot), (2 * r, 2 * r, height), (Board(height, 0.66 * r, 0.66 * r, 0.6),))
     x, y = dice.between(0.45, 0.95), dice.between(0.3, 0.48)
-    solid, inset = dice.pick((ROD, BOX)), leg + dice.between(0.005, 0.06)
+    solid, inset = dice.pick(SQUARE_OR_ROUND), leg + dice.between(0.005, 0.06)
     legs = [_level("leg", solid, 0, height - thick, leg, leg, i * (x - inset), j * (y - inset)) for i, j in LEGS]
     top = _level("top", BOX, height - thick, height, x, y)
     return Thing("table", (top, *legs), (2 * x, 2 * y, height), (Board(height, x - 0.03, y - 0.03, 0.6),))
@@ -72,7 +73,7 @@ def chair(dice: Dice) -> Thing:
         spread = 0.9 * min(x, y)
         pieces += [_level("foot", ROD, 0, 0.06, spread, spread), _level("pillar", ROD, 0.06, seat - thick, 0.03, 0.03)]
     else:
-        leg, solid = dice.between(0.014, 0.025), dice.pick((ROD, BOX))
+        leg, solid = dice.between(0.014, 0.025), dice.pick(SQUARE_OR_ROUND)
         pieces += [_level("leg", solid, 0, seat - thick, leg, leg, i * (x - leg), j * (y - leg)) for i, j in LEGS]
     deep, low = dice.between(0.012, 0.03), seat + dice.pick((0.0, 0.1))
     pieces.append(_level("back", BOX, low, height, x, deep, 0, deep - y))
@@ -113,7 +114,7 @@ def shelf(dice: Dice) -> Thing:
     pieces += [_level("board", BOX, z - thick, z + thick, x - 2 * thick, y) for z in levels]
     if dice.chance(0.6):
         pieces.append(_level("back", BOX, 0, height, x - 2 * thick, 0.006, 0, 0.006 - y))
-    room = [b - a - 2 * thick for a, b in zip(levels, levels[1:], strict=False)] + [0.4]
+    room = [b - a - 2 * thick for a, b in pairwise(levels)] + [0.4]
     boards = tuple(Board(z + thick, x - 0.05, y - 0.03, r) for z, r in zip(levels, room, strict=True))
     return Thing("shelf", tuple(pieces), (2 * x, 2 * y, height), boards)
 

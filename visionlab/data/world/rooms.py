@@ -25,7 +25,7 @@ from visionlab.data.world.roomsolids import SHELL, Points, solids_of, surface_po
 from visionlab.data.world.scanning import scan
 from visionlab.data.world.vocabulary import oklch_to_rgb
 
-__all__ = ["ROOM_CLASSES", "ROOMS_VERSION", "room", "rooms"]
+__all__ = ["ROOMS_VERSION", "ROOM_CLASSES", "room", "rooms"]
 
 ROOMS_VERSION = 1
 """Raised by any change of a room's points, colours or labels."""
@@ -118,7 +118,7 @@ def _exactly(points: int, look: Callable[[str, int], Points]) -> Points:
     return found[:points]
 
 
-def _colours(key: Int[Tensor, "1"], kinds: tuple[str, ...], seen: Points) -> Float[Tensor, "n 3"]:
+def _colours(key: Int[Tensor, " 1"], kinds: tuple[str, ...], seen: Points) -> Float[Tensor, "n 3"]:
     """A base colour for each object, a grain in space, light from above, and noise."""
     dice = Dice(key, "colours")
     base, grain = torch.tensor([_base(dice, kind) for kind in kinds]), torch.tensor([_grain(dice) for _ in kinds])
@@ -144,7 +144,7 @@ def _grain(dice: Dice) -> tuple[float, float, float, float]:
     return x, y, dice.pick((fine, long)), dice.between(0.0, 0.12)
 
 
-def _normal(key: Int[Tensor, "1"], name: str, n: int) -> Float[Tensor, "n 3"]:
+def _normal(key: Int[Tensor, " 1"], name: str, n: int) -> Float[Tensor, "n 3"]:
     """Normally distributed numbers."""
     u = counter.uniform(key, name, n, 3, 2)[0]
     return (-2 * (1 - u[..., 0]).log()).sqrt() * (2 * math.pi * u[..., 1]).cos()

@@ -51,7 +51,7 @@ class RoomSolids:
         instance: (p,) numbered after the shell.
     """
 
-    size: Float[Tensor, "3"]
+    size: Float[Tensor, " 3"]
     kinds: tuple[Solid, ...]
     kind: Int[Tensor, " p"]
     centre: Float[Tensor, "p 3"]
@@ -105,7 +105,7 @@ def solids_of(plan: Plan) -> RoomSolids:
     )
 
 
-def surface_points(solids: RoomSolids, key: Int[Tensor, "1"], name: str, n: int, *, shell: bool = True) -> Points:
+def surface_points(solids: RoomSolids, key: Int[Tensor, " 1"], name: str, n: int, *, shell: bool = True) -> Points:
     """Draw n points on all surfaces, and leave out those that nobody could see: inside other solids or walls.
 
     The share of an object goes with the square root of its surface (a lamp would else have two points of 256); they are
@@ -128,7 +128,7 @@ def surface_points(solids: RoomSolids, key: Int[Tensor, "1"], name: str, n: int,
     return points[_in_sight(solids, points)]
 
 
-def _shell_faces(size: Float[Tensor, "3"]) -> Float[Tensor, "6"]:
+def _shell_faces(size: Float[Tensor, " 3"]) -> Float[Tensor, " 6"]:
     return (size.prod() / size)[SHELL_AXIS]
 
 
@@ -152,7 +152,7 @@ def _ends(solid: Round) -> tuple[float, float]:
     return low, high
 
 
-def _on_shell(size: Float[Tensor, "3"], which: Int[Tensor, " n"], u: Float[Tensor, "n 2"]) -> Points:
+def _on_shell(size: Float[Tensor, " 3"], which: Int[Tensor, " n"], u: Float[Tensor, "n 2"]) -> Points:
     axis, end = SHELL_AXIS[which, None], SHELL_END[which, None].float()
     at = torch.cat([u, u[:, 1:]], dim=1)
     at[:, 1] = torch.where(axis[:, 0] == 0, u[:, 0], u[:, 1])

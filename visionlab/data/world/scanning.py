@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from visionlab.data.world import counter
-from visionlab.data.world.roomsolids import SHELL, SHELL_AXIS, SHELL_END, Points, RoomSolids, surface_points
+from visionlab.data.world.roomsolids import SHELL_AXIS, SHELL_END, Points, RoomSolids, surface_points
 
 __all__ = ["first_hits", "scan"]
 
@@ -25,7 +25,7 @@ HOLES = 5  # patches of walls, floor and ceiling that send nothing back, each of
 HOLE = (0.15, 0.45)
 
 
-def scan(solids: RoomSolids, stations: Float[Tensor, "s 3"], key: Int[Tensor, "1"], name: str, beams: int) -> Points:
+def scan(solids: RoomSolids, stations: Float[Tensor, "s 3"], key: Int[Tensor, " 1"], name: str, beams: int) -> Points:
     """What comes back of so many beams, sent from all stations in turn, in no order of places."""
     number = torch.arange(beams)
     origin = stations[number % len(stations)]
@@ -62,7 +62,7 @@ def first_hits(solids: RoomSolids, origin: Float[Tensor, "n 3"], direction: Floa
 
 
 def _shell_hits(
-    size: Float[Tensor, "3"], origin: Float[Tensor, "n 3"], direction: Float[Tensor, "n 3"]
+    size: Float[Tensor, " 3"], origin: Float[Tensor, "n 3"], direction: Float[Tensor, "n 3"]
 ) -> tuple[Float[Tensor, " n"], Int[Tensor, " n"]]:
     """How far it is to the floor, the ceiling or a wall, and to which."""
     way = direction[:, SHELL_AXIS]
@@ -90,7 +90,7 @@ def _meet(
 
 
 def _comes_back(
-    solids: RoomSolids, hits: Points, cosine: Float[Tensor, " n"], key: Int[Tensor, "1"], name: str
+    solids: RoomSolids, hits: Points, cosine: Float[Tensor, " n"], key: Int[Tensor, " 1"], name: str
 ) -> Bool[Tensor, " n"]:
     """Less comes back of surfaces that a beam only grazes, and nothing of some patches of the shell."""
     share = (1 - LOST) * (cosine / GRAZING).clamp(0, 1)
