@@ -60,23 +60,35 @@ def read_folder(folder: Path, split: str | None) -> list[Contents]:
     if not paths:
         raise ValueError(f"{base} has no clouds: expected {', '.join(SUFFIXES)} files with labels, or S3DIS or ScanNet")
     named = _named_classes(base) or _named_classes(folder)
-    return [
-        each._replace(name=str(path.parent.relative_to(base) / each.name)) for path in paths
-        for each in read_cloud_file(path, named)
-    ]  # fmt: skip
+    found = [
+        each._replace(name=str(path.parent.relative_to(base) / each.name)) for path in paths for each in _read(path)
+    ]
+    return _with_classes(found, named)
 
 
-def read_cloud_file(path: Path, classes: tuple[str, ...] | None = None) -> list[Contents]:
+def read_cloud_file(path: Path) -> list[Contents]:
     """The clouds of one file, one but for npz files of many scenes; classes.txt beside it names the classes.
 
     Raises:
         ValueError: it is of another kind, damaged or empty, or has no labels.
     """
+    return _with_classes(_read(path), _named_classes(path.parent))
+
+
+def _read(path: Path) -> list[Contents]:
     read = {".ply": _ply, ".pcd": _pcd, ".npz": _npz}.get(path.suffix.lower())
     if read is None:
         raise ValueError(f"{path}: expected a file that ends in {', '.join(SUFFIXES)}")
-    named = classes or _named_classes(path.parent)
-    return [each._replace(classes=named) if named else each for each in read(path)]
+    return read(path)
+
+
+def _with_classes(clouds: list[Contents], named: tuple[str, ...] | None) -> list[Contents]:
+    """The same clouds, classes by the names given, else by those of the file, else all by the same numbers."""
+    highest = max((int(each.labels.max()) for each in clouds if each.classes is None), default=0)
+    if highest >= MOST_CLASSES and not named:
+        raise ValueError(f"labels: found up to {highest}: expected a classes.txt beside the clouds that names so many")
+    numbered = tuple(f"class {number}" for number in range(max(highest, 0) + 1))
+    return [each._replace(classes=named or each.classes or numbered) for each in clouds]
 
 
 def _named_classes(folder: Path) -> tuple[str, ...] | None:
@@ -138,6 +150,8 @@ def _points_in_pcd(path: Path) -> int:
 
 def _npz(path: Path) -> list[Contents]:
     try:
+        with zipfile.ZipFile(path):  # np.load takes other files too
+            pass
         with np.load(path, allow_pickle=False) as file:
             values = {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
@@ -177,32 +191,24 @@ def _contents(
     values: Mapping[str, np.ndarray],
     classes: tuple[str, ...] | None,
 ) -> Contents:
-    if len(xyz) == 0:
+    if xyz.size == 0:
         raise ValueError(f"{path} has no points")
     labels = next((values[key] for key in LABELS if key in values), None)
     instances = next((values[key] for key in INSTANCES if key in values), None)
     if labels is None:
         has = ", ".join(values) or "none"
         raise ValueError(f"labels: {path} has no property {', '.join(LABELS[:-1])} or {LABELS[-1]}; it has {has}")
-    return Contents(
-        name=name,
-        xyz=xyz.astype(np.float32),
-        rgb=np.full(xyz.shape, GREY, np.float32) if rgb is None else colours(rgb),
-        labels=_whole("labels", labels, path),
-        instances=None if instances is None else _whole("instances", instances, path),
-        classes=classes or _numbered(_whole("labels", labels, path), path),
-    )
-
-
-def _numbered(labels: np.ndarray, path: Path) -> tuple[str, ...]:
-    highest = int(labels.max(initial=0))
-    if highest >= MOST_CLASSES:
-        raise ValueError(f"labels: {path} has labels up to {highest}: expected a classes.txt beside it that names them")
-    return tuple(f"class {number}" for number in range(highest + 1))
+    rgb = np.full((len(xyz), 3), GREY, np.float32) if rgb is None else colours(rgb)
+    n = len(xyz)
+    for key, array, shape in (("xyz", xyz, (n, 3)), ("rgb", rgb, (n, 3)), ("labels", labels, (n,))):
+        if array.shape != shape or array.dtype.kind not in "fiub":
+            raise ValueError(f"{key}: {path}: expected {shape} numbers; got {array.dtype} of shape {array.shape}")
+    objects = None if instances is None else _whole("instances", instances, path)
+    return Contents(name, xyz.astype(np.float32), rgb, _whole("labels", labels, path), objects, classes)
 
 
 def _whole(argument: str, values: np.ndarray, path: Path) -> np.ndarray:
-    if values.dtype.kind not in "iufb" or not (np.isfinite(values) & (values == np.round(values))).all():
+    if not (np.isfinite(values) & (values == np.floor(values))).all():
         raise ValueError(f"{argument}: {path}: expected whole numbers, got others among them")
     return values.astype(np.int64)
 

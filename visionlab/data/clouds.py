@@ -120,8 +120,8 @@ def load(
 
     Raises:
         FileNotFoundError: there is no such folder or file; for a known set, says what to put where.
-        ValueError: there is no such split, there are no clouds, or a file is damaged, empty, or without labels; its name
-            is in the message.
+        ValueError: there is no such split, there are no clouds, or a file is damaged, empty, or without labels; it is
+            named.
     """
     if points is not None and points < 1:
         raise ValueError(f"points={points}: expected a positive number, or None")
@@ -179,8 +179,8 @@ def _thinned(cloud: Cloud, points: int | None) -> Cloud:
     if points is None or points >= len(cloud):
         return cloud
     kept = torch.randperm(len(cloud), generator=torch.Generator().manual_seed(0))[:points]
-    arrays = (values[kept] for values in (cloud.xyz, cloud.rgb, cloud.labels, cloud.instances))
-    return Cloud(*arrays, cloud.classes, cloud.name)
+    xyz, rgb, labels, instances = (each[kept] for each in (cloud.xyz, cloud.rgb, cloud.labels, cloud.instances))
+    return Cloud(xyz, rgb, labels, instances, cloud.classes, cloud.name)
 
 
 def save(cloud: Cloud, path: str | Path, **extra: Tensor | np.ndarray) -> None:
@@ -189,8 +189,8 @@ def save(cloud: Cloud, path: str | Path, **extra: Tensor | np.ndarray) -> None:
     Args:
         cloud: what to write.
         path: ends in .ply or .npz.
-        extra: more numbers for each point, (N,), by name: confidence, corrected labels ... kept as float32, int32 or, of
-            truth values and bytes, uint8.
+        extra: more numbers for each point, (N,), by name: confidence, corrected labels ... kept as float32, int32, or
+            uint8 for truth values and bytes.
 
     Raises:
         ValueError: the path ends otherwise, or extra numbers are too few, too many, too large, or called like those of

@@ -15,9 +15,9 @@ import numpy as np
 __all__ = ["Vertices", "read_ply", "write_ply"]
 
 TYPES = {
-    "char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4", "float": "f4", "double": "f8",
-    "int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4", "float32": "f4",
-    "float64": "f8",
+    "char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4", "float": "f4",
+    "double": "f8", "int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4",
+    "float32": "f4", "float64": "f8",
 }  # fmt: skip
 NAMES = {"f4": "float", "f8": "double", "i4": "int", "u1": "uchar"}
 ORDERS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}

@@ -95,7 +95,7 @@ class Plan:
 
     def anywhere(self, thing: Thing, dice: Dice, z: float = 0.0) -> Placed:
         """A place anywhere; every other thing stands parallel to the walls, the others are turned freely."""
-        yaw = dice.whole(0, 3) * math.pi / 2 if dice.chance(0.5) else dice.between(0, 2 * math.pi)
+        yaw = dice.whole(0, 3) * math.pi / 2 if dice.chance(0.5) else dice.between(0.0, 2 * math.pi)
         reach = min(thing.size[:2]) / 2 + 0.05
         x, y = (dice.between(reach, side - reach) for side in self.size[:2])
         return Placed(thing, x, y, z, yaw)
@@ -108,7 +108,7 @@ class Plan:
 def floor_plan(key: Int[Tensor, " 1"]) -> Plan:
     """Furnish the room of a key."""
     dice = Dice(key, "plan")
-    plan = Plan((dice.between(3, 7), dice.between(3, 7), dice.between(2.4, 3.2)))
+    plan = Plan((dice.between(3.0, 7.0), dice.between(3.0, 7.0), dice.between(2.4, 3.2)))
     for _ in range(1 + dice.chance(0.4)):
         _add_door(plan, dice)
     _add_stations(plan, dice)
@@ -202,7 +202,7 @@ def _on_board(plan: Plan, dice: Dice, thing: Thing, hosts: list[int]) -> Placed 
     number = dice.pick(hosts)
     host = plan.placed[number]
     board = dice.pick(host.thing.boards)
-    turned = dice.between(-0.2, 0.2) if host.thing.kind == "shelf" else dice.between(0, 2 * math.pi)
+    turned = dice.between(-0.2, 0.2) if host.thing.kind == "shelf" else dice.between(0.0, 2 * math.pi)
     width, depth, height = thing.size
     reach_x = (width * abs(math.cos(turned)) + depth * abs(math.sin(turned))) / 2
     reach_y = (width * abs(math.sin(turned)) + depth * abs(math.cos(turned))) / 2

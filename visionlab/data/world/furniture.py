@@ -54,12 +54,12 @@ def table(dice: Dice) -> Thing:
     if dice.chance(0.25):
         r = dice.between(0.38, 0.62)
         top = _level("top", ROD, height - thick, height, r, r)
-        foot = _level("foot", ROD, 0, 0.03, 0.55 * r, 0.55 * r)
+        foot = _level("foot", ROD, 0.0, 0.03, 0.55 * r, 0.55 * r)
         pillar = _level("pillar", ROD, 0.03, height - thick, leg, leg)
         return Thing("table", (top, pillar, foot), (2 * r, 2 * r, height), (Board(height, 0.66 * r, 0.66 * r, 0.6),))
     x, y = dice.between(0.45, 0.95), dice.between(0.3, 0.48)
     solid, inset = dice.pick(SQUARE_OR_ROUND), leg + dice.between(0.005, 0.06)
-    legs = [_level("leg", solid, 0, height - thick, leg, leg, i * (x - inset), j * (y - inset)) for i, j in LEGS]
+    legs = [_level("leg", solid, 0.0, height - thick, leg, leg, i * (x - inset), j * (y - inset)) for i, j in LEGS]
     top = _level("top", BOX, height - thick, height, x, y)
     return Thing("table", (top, *legs), (2 * x, 2 * y, height), (Board(height, x - 0.03, y - 0.03, 0.6),))
 
@@ -71,12 +71,12 @@ def chair(dice: Dice) -> Thing:
     pieces = [_level("seat", BOX, seat - thick, seat, x, y)]
     if dice.chance(0.3):
         spread = 0.9 * min(x, y)
-        pieces += [_level("foot", ROD, 0, 0.06, spread, spread), _level("pillar", ROD, 0.06, seat - thick, 0.03, 0.03)]
+        pieces += [_level("foot", ROD, 0.0, 0.06, spread, spread), _level("pillar", ROD, 0.06, seat - thick, 0.03, 0.03)]
     else:
         leg, solid = dice.between(0.014, 0.025), dice.pick(SQUARE_OR_ROUND)
-        pieces += [_level("leg", solid, 0, seat - thick, leg, leg, i * (x - leg), j * (y - leg)) for i, j in LEGS]
+        pieces += [_level("leg", solid, 0.0, seat - thick, leg, leg, i * (x - leg), j * (y - leg)) for i, j in LEGS]
     deep, low = dice.between(0.012, 0.03), seat + dice.pick((0.0, 0.1))
-    pieces.append(_level("back", BOX, low, height, x, deep, 0, deep - y))
+    pieces.append(_level("back", BOX, low, height, x, deep, 0.0, deep - y))
     if low > seat:  # the back stands on two posts
         pieces += [_level("post", BOX, seat, low, 0.015, deep, i * (x - 0.03), deep - y) for i in (-1, 1)]
     if dice.chance(0.3):
@@ -93,14 +93,14 @@ def sofa(dice: Dice) -> Thing:
     back, arm = dice.between(0.08, 0.13), dice.between(0.06, 0.11) if dice.chance(0.8) else 0.0
     low = dice.pick((0.0, 0.09))
     pieces = [
-        _level("seat", BOX, low, seat, x - 2 * arm, y - back, 0, back),
-        _level("back", BOX, low, height, x, back, 0, back - y),
+        _level("seat", BOX, low, seat, x - 2 * arm, y - back, 0.0, back),
+        _level("back", BOX, low, height, x, back, 0.0, back - y),
     ]
     if arm:
         top = seat + dice.between(0.12, 0.22)
         pieces += [_level("arm", BOX, low, top, arm, y - back, i * (x - arm), back) for i in (-1, 1)]
     if low:
-        pieces += [_level("foot", ROD, 0, low, 0.03, 0.03, i * (x - 0.06), j * (y - 0.06)) for i, j in LEGS]
+        pieces += [_level("foot", ROD, 0.0, low, 0.03, 0.03, i * (x - 0.06), j * (y - 0.06)) for i, j in LEGS]
     return Thing("sofa", tuple(pieces), (2 * x, 2 * y, height))
 
 
@@ -110,10 +110,10 @@ def shelf(dice: Dice) -> Thing:
     gap, thick = dice.between(0.3, 0.42), dice.between(0.01, 0.016)
     steps = max(2, round(height / gap))
     levels = [thick + (height - 2 * thick) * i / steps for i in range(steps + 1)]
-    pieces = [_level("side", BOX, 0, height, thick, y, i * (x - thick), 0) for i in (-1, 1)]
+    pieces = [_level("side", BOX, 0.0, height, thick, y, i * (x - thick), 0.0) for i in (-1, 1)]
     pieces += [_level("board", BOX, z - thick, z + thick, x - 2 * thick, y) for z in levels]
     if dice.chance(0.6):
-        pieces.append(_level("back", BOX, 0, height, x - 2 * thick, 0.006, 0, 0.006 - y))
+        pieces.append(_level("back", BOX, 0.0, height, x - 2 * thick, 0.006, 0.0, 0.006 - y))
     room = [b - a - 2 * thick for a, b in pairwise(levels)] + [0.4]
     boards = tuple(Board(z + thick, x - 0.05, y - 0.03, r) for z, r in zip(levels, room, strict=True))
     return Thing("shelf", tuple(pieces), (2 * x, 2 * y, height), boards)
@@ -124,9 +124,9 @@ def door(dice: Dice) -> Thing:
     x, height = dice.between(0.38, 0.5), dice.between(1.92, 2.12)
     proud, jamb = dice.between(0.02, 0.05), dice.between(0.03, 0.05)
     side = dice.pick((-1, 1))
-    frame = [_level("frame", BOX, 0, height, jamb, proud + 0.02, i * (x + jamb), 0.0) for i in (-1, 1)]
+    frame = [_level("frame", BOX, 0.0, height, jamb, proud + 0.02, i * (x + jamb), 0.0) for i in (-1, 1)]
     frame.append(_level("frame", BOX, height - jamb, height, x + 2 * jamb, proud + 0.02))
-    panel = _level("panel", BOX, 0, height - jamb, x, proud)
+    panel = _level("panel", BOX, 0.0, height - jamb, x, proud)
     handle = _level("handle", BOX, 0.98, 1.02, 0.07, 0.02, side * (x - 0.12), proud + 0.03)
     return Thing("door", (panel, *frame, handle), (2 * x + 4 * jamb, 2 * proud + 0.1, height))
 
@@ -135,7 +135,7 @@ def standing_lamp(dice: Dice, height: float) -> Thing:
     """A foot, a pole and a shade or a ball, as high as asked: for the floor or for a table."""
     r = height * dice.between(0.1, 0.14) + dice.between(0.04, 0.07)
     tall = r * dice.between(1.0, 1.6)
-    foot = _level("foot", ROD, 0, 0.025, 0.75 * r, 0.75 * r)
+    foot = _level("foot", ROD, 0.0, 0.025, 0.75 * r, 0.75 * r)
     pole = _level("pole", ROD, 0.025, height - 0.5 * tall, 0.012, 0.012)
     return Thing("lamp", (_shade(dice, r, height - tall, height), pole, foot), (2 * r, 2 * r, height))
 
@@ -156,14 +156,14 @@ def clutter(dice: Dice, largest: Triple) -> Thing:
     x, y, r = width / 2, depth / 2, min(width, depth) / 2
     form = dice.whole(0, 3)
     if form == 0:
-        return Thing("clutter", (_level("box", BOX, 0, height, x, y),), (width, depth, height))
+        return Thing("clutter", (_level("box", BOX, 0.0, height, x, y),), (width, depth, height))
     if form == 1:
-        return Thing("clutter", (_level("can", ROD, 0, height, r, r),), (2 * r, 2 * r, height))
+        return Thing("clutter", (_level("can", ROD, 0.0, height, r, r),), (2 * r, 2 * r, height))
     if form == 2:
         r = min(r, height / 2)
-        return Thing("clutter", (_level("ball", BALL, 0, 2 * r, r, r),), (2 * r, 2 * r, 2 * r))
+        return Thing("clutter", (_level("ball", BALL, 0.0, 2 * r, r, r),), (2 * r, 2 * r, 2 * r))
     tops = (0.0, 0.4 * height, 0.7 * height, height)
-    sides = ((1.0, 1.0), (dice.between(0.7, 1), dice.between(0.8, 1)), (dice.between(0.6, 1), dice.between(0.6, 1)))
+    sides = ((1.0, 1.0), (dice.between(0.7, 1.0), dice.between(0.8, 1.0)), (dice.between(0.6, 1.0), dice.between(0.6, 1.0)))
     pile = [_level("book", BOX, tops[i], tops[i + 1], x * u, y * v) for i, (u, v) in enumerate(sides)]
     return Thing("clutter", tuple(pile), (width, depth, height))
 
