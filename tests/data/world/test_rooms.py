@@ -220,7 +220,9 @@ def test_near_surfaces_are_denser_than_far_ones(monkeypatch: pytest.MonkeyPatch)
 
 def test_surface_points_lie_evenly_on_surfaces_and_in_no_solid() -> None:
     shapes = (("box", BOX, (0.5, 0.2, 0.1)), ("rod", ROD, (0.3, 0.3, 0.4)), ("cone", SHADE, (0.3, 0.3, 0.2)))
-    things = [Thing("table", (Piece(name, solid, (0.0, 0.0, 1.0), axes),), (1.0, 1.0, 2.0)) for name, solid, axes in shapes]
+    things = [
+        Thing("table", (Piece(name, solid, (0.0, 0.0, 1.0), axes),), (1.0, 1.0, 2.0)) for name, solid, axes in shapes
+    ]
     plan = Plan((4.0, 4.0, 2.5), [Placed(thing, 0.8 + i, 1.0, 0.0, 0.4 * i) for i, thing in enumerate(things)])
     solids = solids_of(plan)
     points = surface_points(solids, key(0), "test", 60000)

@@ -71,7 +71,10 @@ def chair(dice: Dice) -> Thing:
     pieces = [_level("seat", BOX, seat - thick, seat, x, y)]
     if dice.chance(0.3):
         spread = 0.9 * min(x, y)
-        pieces += [_level("foot", ROD, 0.0, 0.06, spread, spread), _level("pillar", ROD, 0.06, seat - thick, 0.03, 0.03)]
+        pieces += [
+            _level("foot", ROD, 0.0, 0.06, spread, spread),
+            _level("pillar", ROD, 0.06, seat - thick, 0.03, 0.03),
+        ]
     else:
         leg, solid = dice.between(0.014, 0.025), dice.pick(SQUARE_OR_ROUND)
         pieces += [_level("leg", solid, 0.0, seat - thick, leg, leg, i * (x - leg), j * (y - leg)) for i, j in LEGS]
@@ -163,7 +166,11 @@ def clutter(dice: Dice, largest: Triple) -> Thing:
         r = min(r, height / 2)
         return Thing("clutter", (_level("ball", BALL, 0.0, 2 * r, r, r),), (2 * r, 2 * r, 2 * r))
     tops = (0.0, 0.4 * height, 0.7 * height, height)
-    sides = ((1.0, 1.0), (dice.between(0.7, 1.0), dice.between(0.8, 1.0)), (dice.between(0.6, 1.0), dice.between(0.6, 1.0)))
+    sides = (
+        (1.0, 1.0),
+        (dice.between(0.7, 1.0), dice.between(0.8, 1.0)),
+        (dice.between(0.6, 1.0), dice.between(0.6, 1.0)),
+    )
     pile = [_level("book", BOX, tops[i], tops[i + 1], x * u, y * v) for i, (u, v) in enumerate(sides)]
     return Thing("clutter", tuple(pile), (width, depth, height))
 
