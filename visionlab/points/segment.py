@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from visionlab.data.clouds import Cloud
@@ -15,8 +15,8 @@ __all__ = ["segment"]
 @torch.no_grad()
 def segment(
     network: nn.Module, cloud: Cloud, *, points: int = 4096, side: float | None = 1.0, batch: int = 4, seed: int = 0
-) -> tuple[Int[Tensor, " n"], Float[Tensor, " n"]]:
-    """Return the class (N,) of each point and the probability (N,) that the network gives it.
+) -> Float[Tensor, "n k"]:
+    """Return the probabilities (N, K) of the classes of each point.
 
     Each point is asked about once, among others of its square column; the last group of a column is filled up with
     points of it that have been asked about already.
@@ -48,11 +48,11 @@ def segment(
     device = next((p.device for p in network.parameters()), xyz.device)
     training = network.training
     network.eval()
-    label, sure = torch.zeros(len(xyz), dtype=torch.long), torch.zeros(len(xyz))
+    parts = []
     for first in range(0, len(asked), batch):
-        logits = network(torch.stack(inputs[first : first + batch]).to(device)).cpu().float()
-        probability, found = logits.softmax(-1).max(-1)
-        some = torch.stack(asked[first : first + batch])
-        label[some], sure[some] = found, probability
+        parts.append(network(torch.stack(inputs[first : first + batch]).to(device)).cpu().float().softmax(-1))
     network.train(training)
-    return label, sure
+    groups = torch.cat(parts)
+    found = groups.new_empty(len(xyz), groups.shape[-1])
+    found[torch.stack(asked)] = groups
+    return found
