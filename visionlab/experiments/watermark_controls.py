@@ -28,8 +28,7 @@ EXPECTING = ", augmenting owner"
 ALONE = "structure: 200 clean pairs alone"
 _ALL, _CLEAN = Thief(augmentation="all"), Thief(answers="clean", augmentation="all")
 CONTROLS: dict[str, Thief] = {
-    "rings: none": Thief(),
-    "rings: all": _ALL,
+    **{f"rings: {name}": Thief(augmentation=name) for name in AUGMENTATIONS},
     "rings: clean thief, all": _CLEAN,
     "logo: all": _ALL,
     f"logo: all{EXPECTING}": _ALL,
