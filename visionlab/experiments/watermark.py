@@ -281,17 +281,23 @@ CONTROL = Experiment(
         "gpu": Setting(**LARGE, size=64, variants=("rings: all", "rings: clean thief, all")),
     },
     data=("eurosat_mini", "world"),
-    defined_by=(*DECIDES, CONTROLS, augmenting_owner, spatial_mark.rings),
+    defined_by=(*DECIDES, CONTROLS, augmenting_owner, spatial_mark.rings, spatial_mark.Printed),
     versions={"world": world.VERSION},
     claims=(
-        Claim(
-            name="rings",
-            statement="A logo that looks the same mirrored and turned, a ring, outlives all augmentations",
-            source="ours, a control",
-            metric=HELD,
-            method="rings: all",
-            rival="rings: clean thief, all",
-            margin=90.0,
+        *(
+            Claim(
+                name=kind.replace(" ", "-"),
+                statement=statement,
+                source="ours, a control",
+                metric=HELD,
+                method=f"{kind}: all",
+                rival=f"{kind}: clean thief, all",
+                margin=90.0,
+            )
+            for kind, statement in (
+                ("rings", "A logo that looks the same mirrored and turned, a ring, outlives all augmentations"),
+                ("printed rings", "A ring that is printed, dark on light, and not written by a network, outlives them"),
+            )
         ),
         Claim(
             name="augmenting-owner",

@@ -1,7 +1,7 @@
 """Controls of the experiment on theft (arXiv 2108.02360): is it structure that outlives the thief, or something less?
 
-A logo that is symmetric, an owner who expects augmentation, a thief with a larger network, and what the clean pairs are
-worth on their own that a thief may have.
+A logo that is symmetric; one that is printed and not written by a network; an owner who expects augmentation; a thief
+with a larger network; and what the clean pairs are worth on their own that a thief may have.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ _ALL, _CLEAN = Thief(augmentation="all"), Thief(answers="clean", augmentation="a
 CONTROLS: dict[str, Thief] = {
     **{f"rings: {name}": Thief(augmentation=name) for name in AUGMENTATIONS},
     "rings: clean thief, all": _CLEAN,
+    **{f"printed rings: {name}": Thief(augmentation=name) for name in AUGMENTATIONS},
+    "printed rings: clean thief, all": _CLEAN,
     "logo: all": _ALL,
     f"logo: all{EXPECTING}": _ALL,
     f"logo: clean thief, all{EXPECTING}": _CLEAN,

@@ -22,7 +22,7 @@ from visionlab.protection.hiding import ColourHider
 from visionlab.protection.owner import Owned, Recipes, own_spatial, own_structure
 from visionlab.protection.poison_ink import Weights
 from visionlab.protection.robustness import STANDARD, changed, uncovered
-from visionlab.protection.spatial_mark import Faint, SpatialMark, logo, rings
+from visionlab.protection.spatial_mark import Faint, Printed, SpatialMark, logo, rings
 from visionlab.protection.splits import split
 from visionlab.protection.surrogate import FINE_TUNING, RECIPE
 from visionlab.protection.tasks import answers, pairs
@@ -130,11 +130,12 @@ def pairs_of(job: Job) -> Pairs:
 
 
 def mark_of(kind: str, preset: Setting, seed: int) -> Mark:
-    """Return the networks of a mark, "structure", "logo" or "rings", untrained."""
+    """Return the networks of a mark, "structure", "logo", "rings" or "printed rings", untrained."""
     with seeded(seed, 1):
         if kind == "structure":
             return StructureMark(ColourHider(amplitude=preset.amplitude))
-        return SpatialMark(rings() if kind == "rings" else logo(mix(seed)), Faint(decibels=preset.decibels))
+        embedder = Printed if kind == "printed rings" else Faint
+        return SpatialMark(logo(mix(seed)) if kind == "logo" else rings(), embedder(decibels=preset.decibels))
 
 
 def file_of(job: Job, name: str) -> Path | None:

@@ -31,7 +31,7 @@ from visionlab.data.graded import to_8_bits
 from visionlab.protection.hiding import Hider, Reader
 from visionlab.protection.tasks import AT_ONCE, check_images
 
-__all__ = ["Faint", "SpatialMark", "logo", "rings"]
+__all__ = ["Faint", "Printed", "SpatialMark", "logo", "rings"]
 
 BLOCKS = 8
 """Of the logo, along a side."""
@@ -82,6 +82,25 @@ class Faint(nn.Module):
         change = self.residual(images, pattern) + 0.1 * (pattern - images)
         energy = change.square().mean((1, 2, 3), keepdim=True).clamp(min=1e-12)
         return images + 10 ** (-self.decibels / 20) * change / energy.sqrt()
+
+
+class Printed(nn.Module):
+    """Image and logo to marked image, with nothing learned: paper makes it lighter and ink darker, all by as much.
+
+    A control for `Faint`, which writes a fine pattern of its own and not the logo: what is printed has the logo's
+    symmetries, and no detail.
+
+    Args:
+        decibels: PSNR of the marked image, before it is clipped and rounded.
+    """
+
+    def __init__(self, *, decibels: float = 34.0) -> None:
+        super().__init__()
+        self.decibels = decibels
+
+    def forward(self, images: Float[Tensor, "b 3 h w"], pattern: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+        """Return marked images (B, 3, H, W), not clipped, of images in [0, 1]."""
+        return images + 10 ** (-self.decibels / 20) * (2 * pattern - 1)
 
 
 class SpatialMark(nn.Module):
