@@ -70,6 +70,7 @@ def owner_report(
         f'<h1>Mark in {say(summary["suspect"])}</h1><p class="verdict">{say(verdict)}</p><table>{rows}</table>'
         f"<h2>Scores</h2>{embedded(drawn.png(), drawn.alt)}"
         f"<table><tr><th>clean pictures</th><th>with structure</th><th>detected</th></tr>{kinds}</table>"
+        '<p class="soft">One half of each kind sets the threshold; the other half of the worst kind gives the rate.</p>'
         f'<h2>Answers, and what the extractor draws</h2><div class="grid">{grid}</div>{PROVES}',
         STYLE,
     )
