@@ -1,4 +1,7 @@
-"""The command line: visionlab list, run, show, weights, data, lab, app, audit, poison, watermark, clean-labels, with --help each."""
+"""The command line: visionlab list, run, show, weights, data, lab, app, audit, poison, watermark, clean-labels.
+
+Each has --help.
+"""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -45,8 +46,8 @@ def clean_labels(
 
     Args:
         folder: of .ply, .pcd or .npz files with labels, or laid out like S3DIS or ScanNetV2; or s3dis, scannet.
-        out: a new folder, for the corrected clouds (.ply, with given, confidence and given_probability of each point),
-            review.html, review.csv and summary.json.
+        out: a new folder, for the corrected clouds (.ply, with given, doubt, confidence and given_probability of each
+            point), review.html, review.csv and summary.json.
         split: which, if the folder has splits; all by default.
         preset: quick is a small network for a CPU, full the published one for a GPU.
         epochs: passes over the clouds, instead of the preset's.
@@ -84,8 +85,8 @@ def clean_labels(
     with new_folder(out) as part:
         for name, each in zip(_names(clouds), cleaned, strict=True):
             save(
-                _corrected(each), part / name, given=each.cloud.labels, confidence=each.confidence,
-                given_probability=each.given_probability,
+                replace(each.cloud, labels=each.labels), part / name, given=each.cloud.labels, doubt=each.doubt,
+                confidence=each.confidence, given_probability=each.given_probability,
             )  # fmt: skip
         (part / "review.csv").write_text(_table(clouds, doubts), encoding="utf-8")
         (part / "review.html").write_text(points_report(summary, cleaned, doubts[:top]), encoding="utf-8")
@@ -129,8 +130,8 @@ def _summary(cleaned: Sequence[Cleaned], doubts: Sequence[Doubt]) -> dict[str, A
     doubted = sum(doubt.proposed_probability > doubt.given_probability for doubt in doubts if doubt.given >= 0)
     objects = sum(doubt.given >= 0 for doubt in doubts)
     return {
-        "verdict": f"{n:,} of {of:,} labels changed ({n / of:.1%}); of {objects:,} objects the network takes {doubted:,} "
-        "for another class. Look before you trust.",
+        "verdict": f"{n:,} of {of:,} labels changed ({n / of:.1%}); the network takes {doubted:,} of {objects:,}"
+        " objects for another class. Look before you trust.",
         "clouds": len(cleaned),
         "points": len(given),
         "classes": list(classes),
@@ -140,12 +141,6 @@ def _summary(cleaned: Sequence[Cleaned], doubts: Sequence[Doubt]) -> dict[str, A
         "points that got their first label": int(((given != labels) & ~labelled).sum()),
         "changes": sorted(rows, key=lambda row: -row[2]),
     }
-
-
-def _corrected(cleaned: Cleaned) -> Cloud:
-    from dataclasses import replace
-
-    return replace(cleaned.cloud, labels=cleaned.labels)
 
 
 def _names(clouds: Sequence[Cloud]) -> list[str]:

@@ -1,7 +1,12 @@
 """Corrected labels for one's own rooms, by PNAL (arXiv 2107.14230), and a list of the objects whose labels to look at.
 
 `clean_labels` trains a network on the rooms and their own labels, `doubtful` sorts the objects. Neither needs to know
-how many labels are wrong. What the network is wrong about, it breaks: see `visionlab clean-labels`.
+how many labels are wrong.
+
+Where few labels are wrong, PNAL alone breaks more of them than it mends: a network that is right about four points of
+five cannot better labels of which six of seven are right, and once it learns from what it corrected, it no longer
+doubts that. So labels are corrected in the last few epochs only, by a longer memory, and those of a cluster change only
+if nearly all that is remembered of its points speaks against them.
 """
 
 from __future__ import annotations
@@ -21,7 +26,7 @@ from visionlab.data.clouds import UNLABELLED, Cloud
 from visionlab.points.blocks import Blocks, Moved, cut, whole
 from visionlab.points.clusters import dbscan, kmeans, published_features
 from visionlab.points.dgcnn import DGCNN, SmallDGCNN
-from visionlab.points.pnal import Cleaning
+from visionlab.points.pnal import Cleaning, LabelMemory
 from visionlab.points.segment import segment
 from visionlab.points.training import recipe, train_points
 from visionlab.train.loop import Hook, start
@@ -35,6 +40,10 @@ TOGETHER, MOST_CLUSTERS = 16, 1024
 """Points in a cluster of k-means, on average, and how many clusters a cloud has at most."""
 COLOUR = 6.0
 """Metres that k-means takes black and white in one channel to be apart."""
+CORRECTING, REMEMBERED, AGREED = 4, 16, 0.75
+"""Epochs at the end in which labels are corrected; predictions kept of a point; share of them that makes it trusted."""
+AGAINST = 0.9
+"""Share of the predictions on a cluster's points that has to differ from their labels for these to change."""
 WHOLE = 4096
 """Clouds of at most so many points are blocks as they are."""
 
@@ -48,7 +57,6 @@ class Preset:
         neighbours: k of the network, the fewest points that a cloud may have.
         points: of a block, at most.
         epochs: passes over the blocks.
-        warmup: share of them in which nothing is corrected.
         batch: blocks of a step.
         learning_rate: of all steps.
     """
@@ -57,18 +65,17 @@ class Preset:
     neighbours: int
     points: int
     epochs: int
-    warmup: float
     batch: int
     learning_rate: float
 
 
 PRESETS = {
     "quick": Preset(
-        network=lambda classes: SmallDGCNN(classes, dropout=0.1), neighbours=12, points=1024, epochs=96, warmup=0.5,
-        batch=2, learning_rate=2e-3,
+        network=lambda classes: SmallDGCNN(classes, dropout=0.2), neighbours=12, points=1024, epochs=56, batch=2,
+        learning_rate=2e-3,
     ),
     "full": Preset(
-        network=lambda classes: DGCNN(classes, k=20), neighbours=20, points=4096, epochs=60, warmup=0.5, batch=8,
+        network=lambda classes: DGCNN(classes, k=20), neighbours=20, points=4096, epochs=40, batch=8,
         learning_rate=1e-3,
     ),
 }  # fmt: skip
@@ -82,11 +89,13 @@ class Cleaned:
     Args:
         cloud: as it was given.
         labels: (N,) corrected; the given ones where nothing was corrected.
+        doubt: (N,) share of the last predictions on the points of a cluster that differ from their given labels.
         probabilities: (N, K) of the classes, by the network of averaged weights.
     """
 
     cloud: Cloud
     labels: Int[Tensor, " n"]
+    doubt: Float[Tensor, " n"]
     probabilities: Float[Tensor, "n k"]
 
     @property
@@ -111,6 +120,7 @@ class Doubt:
         proposed: the other class that is the likeliest, by the mean over its points.
         points: how many.
         changed: share of them whose label changed.
+        score: how doubtful: the mean of `Cleaned.doubt` over its points; 0 for an object without a label.
         given_probability: mean probability of the given class; 0 where there is none.
         proposed_probability: the same of the proposed class.
     """
@@ -121,13 +131,9 @@ class Doubt:
     proposed: int
     points: int
     changed: float
+    score: float
     given_probability: float
     proposed_probability: float
-
-    @property
-    def score(self) -> float:
-        """How doubtful: one minus the mean probability of the given class; 0 for an object without a label."""
-        return 0.0 if self.given == UNLABELLED else 1 - self.given_probability
 
 
 def clean_labels(
@@ -142,8 +148,9 @@ def clean_labels(
 ) -> list[Cleaned]:
     """Train a network on clouds and their labels, some of which are wrong, and return corrected ones for every point.
 
-    The label of a point is what the copies of its cluster, in all blocks, were corrected to, most of them; a cluster
-    that was never corrected keeps what was given. Points without a label get one in the same way.
+    The label of a point is what the copies of its cluster, in all blocks, were corrected to, most of them. A cluster
+    keeps what was given if it was never corrected, or if less than `AGAINST` of what the network said of its points in
+    the last epochs differs from that. Points without a label get that of their cluster in any case.
 
     Args:
         clouds: with the same classes.
@@ -171,15 +178,16 @@ def clean_labels(
     with seeded(seed):
         network = chosen.network(classes)
     made = recipe(len(blocks), epochs, batch=batch, learning_rate=chosen.learning_rate)
-    warmup = min(max(round(chosen.warmup * epochs), 1), epochs - 1)
+    last = min(CORRECTING, max(epochs // 4, 1))
+    cleaning = Cleaning(warmup=epochs - last, slots=min(REMEMBERED, epochs - last), share=AGREED)
     run, memory = train_points(
-        network, blocks, classes, made, Cleaning(warmup=warmup), seed=seed, fabric=fabric, hook=hook,
-        checkpoint=checkpoint, augment=Moved(turn=(0.0, 0.0, 15.0), mirror=0.5, tint=0.03),
+        network, blocks, classes, made, cleaning, seed=seed, fabric=fabric, hook=hook, checkpoint=checkpoint,
+        augment=Moved(turn=(0.0, 0.0, 15.0), mirror=0.5, tint=0.04),
     )  # fmt: skip
-    labels = _voted(clouds, clusters, blocks, memory.corrected.cpu().long(), classes)
+    found = zip(clouds, *_by_cluster(clouds, clusters, blocks, memory.to(torch.device("cpu")), classes), strict=True)
     return [
-        Cleaned(cloud, own, segment(run.model, cloud, points=points, side=side, seed=seed))
-        for cloud, own in zip(clouds, labels, strict=True)
+        Cleaned(cloud, labels, doubt, segment(run.model, cloud, points=points, side=side, seed=seed))
+        for cloud, labels, doubt in found
     ]
 
 
@@ -227,7 +235,10 @@ def doubtful(cleaned: Sequence[Cleaned]) -> list[Doubt]:
         pairs = torch.stack([cloud.instances, cloud.labels], 1)
         objects, member, sizes = pairs.unique(dim=0, return_inverse=True, return_counts=True)
         mean = torch.zeros(len(objects), classes).index_add_(0, member, each.probabilities) / sizes[:, None]
-        changed = torch.zeros(len(objects)).index_add_(0, member, (each.labels != cloud.labels).float()) / sizes
+        changed, score = (
+            torch.zeros(len(objects)).index_add_(0, member, values) / sizes
+            for values in ((each.labels != cloud.labels).float(), each.doubt)
+        )
         own = _picked(mean, objects[:, 1])
         is_given = objects[:, 1:] == torch.arange(classes)
         others = mean.masked_fill(is_given, -1.0)
@@ -235,7 +246,8 @@ def doubtful(cleaned: Sequence[Cleaned]) -> list[Doubt]:
             best = int(others[i].argmax())
             found.append(Doubt(
                 cloud=place, instance=instance, given=given, proposed=best, points=int(sizes[i]),
-                changed=float(changed[i]), given_probability=float(own[i]), proposed_probability=float(mean[i, best]),
+                changed=float(changed[i]), score=float(score[i]), given_probability=float(own[i]),
+                proposed_probability=float(mean[i, best]),
             ))  # fmt: skip
     return sorted(found, key=lambda doubt: (-doubt.score, -doubt.proposed_probability, doubt.cloud, doubt.instance))
 
@@ -257,17 +269,27 @@ def _batch(blocks: int, wanted: int, processes: int) -> int:
     return min(max(wanted // processes, 1), blocks // processes) * processes
 
 
-def _voted(
-    clouds: Sequence[Cloud], clusters: Sequence[Tensor], blocks: Blocks, corrected: Tensor, classes: int
-) -> list[Tensor]:
-    """The label (N,) of each point of each cloud, from those of the points in blocks, -1 where there is none yet."""
+def _by_cluster(
+    clouds: Sequence[Cloud], clusters: Sequence[Tensor], blocks: Blocks, memory: LabelMemory, classes: int
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Label and doubt (N,) of each point of each cloud, from what is remembered of the points in blocks."""
     counts = [int(cluster.max()) + 1 for cluster in clusters]
+    ids, given, history = blocks.cluster.flatten(), blocks.labels.flatten(), memory.history.long()
+    corrected = memory.corrected.long()
     known = corrected >= 0
-    rows = blocks.cluster.flatten()[known] * classes + corrected[known]
+    rows = ids[known] * classes + corrected[known]
     votes = torch.bincount(rows, minlength=sum(counts) * classes).view(-1, classes)
     winners = torch.where(votes.amax(1) > 0, votes.argmax(1), UNLABELLED).split(counts)
-    found = [own[cluster] for own, cluster in zip(winners, clusters, strict=True)]
-    return [torch.where(each >= 0, each, cloud.labels) for each, cloud in zip(found, clouds, strict=True)]
+    said = ((history >= 0) & (given != UNLABELLED)[:, None]).float()
+    against = (said * (history != given[:, None])).sum(1)
+    doubts = torch.bincount(ids, against, sum(counts)) / torch.bincount(ids, said.sum(1), sum(counts)).clamp(min=1)
+    labels, doubt = [], []
+    for cloud, cluster, new, own in zip(clouds, clusters, winners, doubts.split(counts), strict=True):
+        bare = cloud.labels == UNLABELLED
+        doubt.append(own[cluster].masked_fill(bare, 0.0))
+        taken = (new[cluster] >= 0) & (bare | (own[cluster] >= AGAINST))
+        labels.append(torch.where(taken, new[cluster], cloud.labels))
+    return labels, doubt
 
 
 def _picked(probabilities: Tensor, labels: Tensor) -> Tensor:

@@ -34,19 +34,20 @@ body { max-width: 76rem; } td.n, th.n { text-align: right; }
 @media (max-width: 30rem) { .grid { grid-template-columns: 1fr; } }
 """
 WORDS = """
-<p>Left the room from above without what hangs high, the object in orange; right the object from near in its own
-colours, with a dark rim, and what lies behind it paler.
-The most doubtful come first: those to whose given class the network gives the least probability, as a mean over their
-points.</p>
+<p>Left the room from above, without what hangs high, and the object in orange; right the object from near in its own
+colours, with a dark rim, and what lies behind it paler. Doubt is the share of the network's last predictions on the
+points of the object, and of others that look like them, that differ from their labels; the most doubtful come
+first.</p>
 """
 MEANS = """
 <h2>What this is, and what it is not</h2>
-<p>A network learned the given labels for a while; then groups of points that look like one object were relabelled by
-what it kept saying of them, and it learned on with those (PNAL, arXiv 2107.14230). It is wrong now and then, most of all
-about rare classes, odd objects and few rooms: where few of the given labels are wrong, taking over all changes can
-break more labels than it mends. <b>Look before you trust</b>: the list of doubts is what to work with, and the corrected
-clouds hold the given labels too (<code>given</code>), beside <code>confidence</code> and
-<code>given_probability</code>. A probability is the network's own, and not calibrated.</p>
+<p>A network learned the given labels, and what it said of each point in its last epochs was remembered. Where nearly
+all of that speaks against the labels of a group of points that look alike, they got the label that it was sure of
+(PNAL, arXiv 2107.14230, with our own caution: it corrects late, and not all that it could). The network is wrong now
+and then, most of all about rare classes, odd objects, and if rooms are few. <b>Look before you trust</b>: the list is
+what to work with. The corrected clouds hold the given labels as well (<code>given</code>), beside
+<code>doubt</code>, <code>confidence</code> and <code>given_probability</code>. Probabilities are the network's own, and
+not calibrated.</p>
 """
 
 
@@ -144,11 +145,12 @@ def _seen(xyz: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def _entry(rank: int, cleaned: Cleaned, doubt: Doubt) -> str:
     drawn, classes, say = doubt_figure(cleaned, doubt), cleaned.cloud.classes, html.escape
     given, proposed = (say(class_name(classes, label)) for label in (doubt.given, doubt.proposed))
-    said = f" ({doubt.given_probability:.2f})" if doubt.given >= 0 else ""
+    own = f"{doubt.given_probability:.2f}" if doubt.given >= 0 else "none"
     return (
-        f"<figure>{embedded(drawn.png(), drawn.alt)}<figcaption><b>{rank}. given {given}{said},"
-        f" proposed {proposed} ({doubt.proposed_probability:.2f})</b><br>{say(cleaned.cloud.name)}, instance"
-        f" {doubt.instance}, {doubt.points:,} points, {doubt.changed:.0%} of them relabelled</figcaption></figure>"
+        f"<figure>{embedded(drawn.png(), drawn.alt)}<figcaption><b>{rank}. given {given}, proposed {proposed}</b><br>"
+        f"doubt {doubt.score:.0%}; probability of the given class {own}, of the proposed"
+        f' {doubt.proposed_probability:.2f}<br><span class="soft">{say(cleaned.cloud.name)}, instance {doubt.instance},'
+        f" {doubt.points:,} points, {doubt.changed:.0%} of them relabelled</span></figcaption></figure>"
     )
 
 
