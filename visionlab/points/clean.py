@@ -249,7 +249,12 @@ def doubtful(cleaned: Sequence[Cleaned]) -> list[Doubt]:
                 changed=float(changed[i]), score=float(score[i]), given_probability=float(own[i]),
                 proposed_probability=float(mean[i, best]),
             ))  # fmt: skip
-    return sorted(found, key=lambda doubt: (-doubt.score, -doubt.proposed_probability, doubt.cloud, doubt.instance))
+    return sorted(
+        found,
+        key=lambda doubt: (
+            doubt.given == UNLABELLED, -doubt.score, -doubt.proposed_probability, doubt.cloud, doubt.instance
+        ),
+    )  # fmt: skip
 
 
 def digest(clouds: Sequence[Cloud], **options: str | int) -> str:
