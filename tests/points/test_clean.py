@@ -25,7 +25,7 @@ def run(clouds: list[Cloud], epochs: int = 4, **more: object) -> list[Cleaned]:
 
 def test_every_point_gets_a_label_and_wrong_objects_come_first() -> None:
     true, given = noisy(12)
-    cleaned = run(given, 16)
+    cleaned = run(given, 12)
     assert [each.cloud for each in cleaned] == given
     for each in cleaned:
         assert each.labels.shape == (toy.POINTS,)
@@ -54,7 +54,7 @@ def test_every_point_gets_a_label_and_wrong_objects_come_first() -> None:
 
 def test_points_without_a_label_get_proposals_and_come_last() -> None:
     clouds = [replace(each, labels=torch.where(each.instances < 2, -1, each.labels)) for each in toy.rooms(8)]
-    cleaned = run(clouds, 12)
+    cleaned = run(clouds, 8)
     doubts = doubtful(cleaned)
     bare = [doubt for doubt in doubts if doubt.given == -1]
     assert len(bare) == 16

@@ -40,9 +40,9 @@ TOGETHER, MOST_CLUSTERS = 16, 1024
 """Points in a cluster of k-means, on average, and how many clusters a cloud has at most."""
 COLOUR = 6.0
 """Metres that k-means takes black and white in one channel to be apart."""
-CORRECTING, REMEMBERED, AGREED = 4, 16, 0.75
+CORRECTING, REMEMBERED, AGREED = 4, 16, 0.5
 """Epochs at the end in which labels are corrected; predictions kept of a point; share of them that makes it trusted."""
-AGAINST = 0.9
+AGAINST = 0.8
 """Share of the predictions on a cluster's points that has to differ from their labels for these to change."""
 WHOLE = 4096
 """Clouds of at most so many points are blocks as they are."""
@@ -71,7 +71,7 @@ class Preset:
 
 PRESETS = {
     "quick": Preset(
-        network=lambda classes: SmallDGCNN(classes, dropout=0.2), neighbours=12, points=1024, epochs=56, batch=2,
+        network=lambda classes: SmallDGCNN(classes, dropout=0.2), neighbours=12, points=1024, epochs=64, batch=2,
         learning_rate=2e-3,
     ),
     "full": Preset(

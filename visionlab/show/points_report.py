@@ -99,12 +99,13 @@ def doubt_figure(cleaned: Cleaned, doubt: Doubt) -> Figure:
     own = _numbers((cloud.instances == doubt.instance) & (cloud.labels == doubt.given)).astype(bool)
     others = np.flatnonzero(~own)
     others = others[:: max(1, math.ceil(len(others) / DRAWN))]
-    u, v, depth = _seen(xyz)
+    u, v, depth = _seen(xyz, xyz)
     fig, (room, near) = plt.subplots(1, 2, figsize=(7.4, 3.5), layout="constrained", width_ratios=(1.15, 1))
     low, high = xyz[:, 2].min(), xyz[:, 2].max()
     inside = others[xyz[others, 2] <= low + CEILING * (high - low)]
     inside = inside[np.argsort(-depth[inside])]
     size = float(np.clip(9000 / max(len(inside), 1), 1.0, 14.0))
+    _outline(room, xyz)
     grey = 0.45 + 0.45 * rgb[inside].mean(1, keepdims=True).repeat(3, 1)
     room.scatter(u[inside], v[inside], s=size, c=grey, linewidths=0)
     room.scatter(u[own], v[own], s=1.6 * size, c=theme.color("rival"), linewidths=0)
@@ -133,9 +134,20 @@ def _near(
     axis.set(xlim=(middle[0] - half, middle[0] + half), ylim=(middle[1] - half, middle[1] + half))
 
 
-def _seen(xyz: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Right, up and away (N,) of points as they are seen over a corner, from above."""
-    x, y, z = (xyz - xyz.mean(0)).T
+def _outline(axis: Any, xyz: np.ndarray) -> None:
+    """The edges of the floor, and of the corners up to where the ceiling is left out."""
+    low, high = xyz.min(0), xyz.max(0)
+    top = low[2] + CEILING * (high[2] - low[2])
+    ground = np.array([(0, 0), (1, 0), (1, 1), (0, 1), (0, 0)]) * (high - low)[:2] + low[:2]
+    floor = _seen(np.column_stack([ground, np.full(5, low[2])]), xyz)
+    ends = _seen(np.column_stack([ground, np.full(5, top)]), xyz)
+    for u, v in ((floor[0], floor[1]), *(([floor[0][i], ends[0][i]], [floor[1][i], ends[1][i]]) for i in range(4))):
+        axis.plot(u, v, color="#C8C8C8", linewidth=0.9, linestyle="-", zorder=0)
+
+
+def _seen(points: np.ndarray, xyz: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Right, up and away (N,) of points, from the middle of the room, as they are seen over a corner from above."""
+    x, y, z = (points - xyz.mean(0)).T
     away = x * math.sin(AZIMUTH) + y * math.cos(AZIMUTH)
     right = x * math.cos(AZIMUTH) - y * math.sin(AZIMUTH)
     sin, cos = math.sin(ELEVATION), math.cos(ELEVATION)
