@@ -136,3 +136,9 @@ def test_a_digest_tells_clouds_and_options_apart() -> None:
         digest([clouds[0], replace(clouds[1], name="other")], seed=1),
     )
     assert len({digest(clouds, seed=1), *others}) == 5
+
+
+def test_the_published_network_runs_as_well() -> None:
+    cleaned = run(noisy(2)[1], 2, preset="full")
+    assert [len(each.labels) for each in cleaned] == [toy.POINTS] * 2
+    assert len(doubtful(cleaned)) == 2 * toy.OBJECTS
