@@ -140,7 +140,7 @@ def test_two_processes_write_once(scans: Path, tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [*command, "visionlab", "clean-labels", str(scans), "--out", "out", *SHORT],
-        check=False, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120,
+        check=False, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.count("written to out") == 1
