@@ -74,7 +74,8 @@ def clean_labels(
     if first:
         print(_found(clouds), flush=True)
     about = {"preset": preset, "epochs": PRESETS[preset].epochs if epochs is None else epochs, "seed": seed}
-    kept = platformdirs.user_cache_path("visionlab") / "labels" / f"{digest(clouds, **about, processes=fabric.world_size)}.pt"
+    key = digest(clouds, **about, processes=fabric.world_size)
+    kept = platformdirs.user_cache_path("visionlab") / "labels" / f"{key}.pt"
     cleaned = clean(
         clouds, preset=preset, epochs=epochs, seed=seed, fabric=fabric, hook=bar("training"), checkpoint=kept
     )
