@@ -1,4 +1,7 @@
-"""The command line: visionlab list, run, show, weights, data, lab, app, audit, poison, watermark, with --help each."""
+"""The command line: visionlab list, run, show, weights, data, lab, app, audit, poison, watermark, clean-labels.
+
+Each has --help.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from typing import Any, Literal
 import platformdirs
 import tyro
 
+from visionlab.cli_points import clean_labels
 from visionlab.cli_protection import audit, poison
 from visionlab.cli_watermark import embed, train, verify, watermark, wrap
 from visionlab.papers import PAPERS
@@ -315,8 +319,8 @@ def _learners_copy(labs: Path) -> Path:
 
 
 COMMANDS: dict[str, Callable[..., Any]] = {
-    command.__name__.rstrip("_"): command
-    for command in (list_, run, show, weights, data, lab, app, audit, poison, watermark)
+    command.__name__.rstrip("_").replace("_", "-"): command
+    for command in (list_, run, show, weights, data, lab, app, audit, poison, watermark, clean_labels)
 }
 WATERMARK: dict[str, Callable[..., Any]] = {command.__name__: command for command in (train, embed, wrap, verify)}
 
