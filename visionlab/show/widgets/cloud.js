@@ -1,0 +1,177 @@
+// A point cloud on canvases: one camera for several panels, and a painter of soft round points that needs no GPU.
+// It is put in front of the widget that uses it, so it has no imports and exports nothing.
+
+const CAMERA = { yaw: -1.05, pitch: 0.66, zoom: 1, x: 0, y: 0 };
+const DISTANCE = 4.2; // of the eye from the middle of the room, in radii of the room
+const SHELL = 0.14; // metres behind a side of the room that go with it when the side is opened
+const CORE = 15; // brightness of the core of points whose label is wrong
+
+const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
+
+/** Places around the middle of a room, its radius, and which of its six sides each point belongs to, as bits. */
+function cloudOf(xyz) {
+  const points = xyz.length / 3;
+  const [low, high] = [[0, 1, 2].map(() => Infinity), [0, 1, 2].map(() => -Infinity)];
+  xyz.forEach((value, i) => {
+    low[i % 3] = Math.min(low[i % 3], value);
+    high[i % 3] = Math.max(high[i % 3], value);
+  });
+  const middle = low.map((value, axis) => (value + high[axis]) / 2);
+  const radius = Math.max(0.01, 0.5 * Math.hypot(...high.map((value, axis) => value - low[axis])));
+  const [places, sides] = [new Float32Array(xyz.length), new Uint8Array(points)];
+  xyz.forEach((value, i) => {
+    const [axis, point] = [i % 3, Math.floor(i / 3)];
+    places[i] = value - middle[axis];
+    if (value - low[axis] < SHELL) sides[point] |= 1 << (2 * axis);
+    if (high[axis] - value < SHELL) sides[point] |= 2 << (2 * axis);
+  });
+  return { points, places, radius, sides };
+}
+
+/** Where the points of a cloud are on a canvas of this size, and their order from far to near, of those to be seen. */
+function seenFrom(camera, cloud, width, height, open) {
+  const [sinYaw, cosYaw] = [Math.sin(camera.yaw), Math.cos(camera.yaw)];
+  const [sinPitch, cosPitch] = [Math.sin(camera.pitch), Math.cos(camera.pitch)];
+  const eye = [cosPitch * cosYaw, cosPitch * sinYaw, sinPitch];
+  let opened = 0;
+  eye.forEach((value, axis) => (opened |= (value < -0.1 ? 1 : value > 0.1 ? 2 : 0) << (2 * axis)));
+  const { points, places, radius, sides } = cloud;
+  const unit = (0.6 * camera.zoom * Math.min(width, 1.3 * height)) / radius;
+  const [x, y, near] = [new Float32Array(points), new Float32Array(points), new Float32Array(points)];
+  const [centreX, centreY] = [width * (0.5 + camera.x), height * (0.5 + camera.y)];
+  const buckets = new Int32Array(1026);
+  const bucket = new Int16Array(points).fill(-1);
+  for (let i = 0; i < points; i++) {
+    const [px, py, pz] = [places[3 * i], places[3 * i + 1], places[3 * i + 2]];
+    const depth = (px * eye[0] + py * eye[1] + pz * eye[2]) / radius; // -1 far, 1 near
+    near[i] = DISTANCE / (DISTANCE - depth);
+    x[i] = centreX + unit * near[i] * (py * cosYaw - px * sinYaw);
+    y[i] = centreY - unit * near[i] * (pz * cosPitch - sinPitch * (px * cosYaw + py * sinYaw));
+    if (open && sides[i] & opened) continue;
+    bucket[i] = clamp(Math.floor(512 * (depth + 1)), 0, 1023);
+    buckets[bucket[i] + 1]++;
+  }
+  for (let b = 0; b < 1025; b++) buckets[b + 1] += buckets[b];
+  const order = new Int32Array(buckets[1025]);
+  for (let i = 0; i < points; i++) if (bucket[i] >= 0) order[buckets[bucket[i]]++] = i;
+  return { x, y, near, order, zoom: Math.sqrt(camera.zoom) };
+}
+
+const discs = new Map();
+
+/** How much of each pixel a disc covers, and how bright it is there: points look like little balls. */
+function disc(quarters, halfX, halfY) {
+  const key = quarters * 4 + halfX * 2 + halfY;
+  if (!discs.has(key)) {
+    const radius = quarters / 4;
+    const reach = Math.ceil(radius + 1);
+    const pixels = [];
+    for (let dy = -reach; dy <= reach; dy++) {
+      for (let dx = -reach; dx <= reach; dx++) {
+        const [u, v] = [dx - halfX / 2, dy - halfY / 2];
+        const away = Math.hypot(u, v);
+        const cover = clamp(radius + 0.5 - away, 0, 1);
+        const light = 1 - 0.34 * (away / (radius + 0.5)) ** 3 + 0.07 * clamp((-u - v) / (radius + 1), -1, 1);
+        if (cover > 0) pixels.push(dx, dy, cover, light);
+      }
+    }
+    discs.set(key, Float32Array.from(pixels));
+  }
+  return discs.get(key);
+}
+
+/** One round point on the bytes of a picture; a flat one has no shade. */
+function dot(data, width, height, x, y, radius, red, green, blue, flat) {
+  const [left, top] = [Math.floor(x), Math.floor(y)];
+  const pixels = disc(Math.max(2, Math.round(4 * radius)), Math.round(2 * (x - left)) & 1, Math.round(2 * (y - top)) & 1);
+  for (let i = 0; i < pixels.length; i += 4) {
+    const [column, row] = [left + pixels[i], top + pixels[i + 1]];
+    if (column < 0 || row < 0 || column >= width || row >= height) continue;
+    const at = 4 * (row * width + column);
+    const cover = pixels[i + 2];
+    const light = flat ? 1 : pixels[i + 3];
+    data[at] += cover * (red * light - data[at]);
+    data[at + 1] += cover * (green * light - data[at + 1]);
+    data[at + 2] += cover * (blue * light - data[at + 2]);
+  }
+}
+
+/**
+ * Draw a cloud. `look(i)` fills `pen` for point i: red, green, blue, radius, and whether it has a rim (its label has
+ * just changed) or a core (its label is wrong). `ground` and `ink` are the page's colours.
+ */
+function paint(canvas, seen, look, ground, ink) {
+  const { width, height } = canvas;
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  const picture = context.createImageData(width, height);
+  const data = picture.data;
+  new Uint32Array(data.buffer).fill(((255 << 24) | (ground[2] << 16) | (ground[1] << 8) | ground[0]) >>> 0);
+  const pen = { red: 0, green: 0, blue: 0, radius: 1, rim: false, core: false, veil: 0 };
+  for (const i of seen.order) {
+    look(i, pen);
+    const radius = pen.radius * seen.near[i] * seen.zoom;
+    const clear = 1 - Math.max(pen.veil, 0.45 * clamp(1.08 - seen.near[i], 0, 0.3)); // what is far fades a little
+    const put = (r, red, green, blue, flat) => dot(data, width, height, seen.x[i], seen.y[i], r, red, green, blue, flat);
+    const over = (value, channel) => ground[channel] + clear * (value - ground[channel]);
+    if (pen.rim) put(radius + 1.6, ink[0], ink[1], ink[2], true);
+    put(radius, over(pen.red, 0), over(pen.green, 1), over(pen.blue, 2), false);
+    if (pen.core) put(0.42 * radius, over(CORE, 0), over(CORE, 1), over(CORE, 2), true);
+  }
+  context.putImageData(picture, 0, 0);
+}
+
+/** The point under a place on the canvas: the one in front that covers it, else the nearest one; -1 if none is near. */
+function pointAt(seen, x, y, radiusOf, reach) {
+  let [best, least] = [-1, reach];
+  for (let k = seen.order.length - 1; k >= 0; k--) {
+    const i = seen.order[k];
+    const away = Math.hypot(seen.x[i] - x, seen.y[i] - y);
+    if (away <= radiusOf(i) * seen.near[i] * seen.zoom) return i;
+    if (away < least) [best, least] = [i, away];
+  }
+  return best;
+}
+
+/** Lets the pointer, the wheel and the keys of a panel move the camera; a click without a drag is handed on. */
+function steer(canvas, camera, moved, clicked) {
+  let held = null;
+  canvas.addEventListener("pointerdown", (event) => {
+    held = { x: event.clientX, y: event.clientY, drag: false };
+    canvas.setPointerCapture(event.pointerId);
+  });
+  canvas.addEventListener("pointermove", (event) => {
+    if (!held || !event.buttons) return;
+    const [dx, dy] = [event.clientX - held.x, event.clientY - held.y];
+    if (!held.drag && Math.hypot(dx, dy) < 4) return;
+    const { clientWidth, clientHeight } = canvas;
+    if (event.shiftKey) Object.assign(camera, { x: camera.x + dx / clientWidth, y: camera.y + dy / clientHeight });
+    else turn(camera, -0.009 * dx, 0.009 * dy);
+    held = { x: event.clientX, y: event.clientY, drag: true };
+    moved();
+  });
+  canvas.addEventListener("pointerup", (event) => {
+    if (held && !held.drag) clicked(event);
+    held = null;
+  });
+  canvas.addEventListener("wheel", (event) => {
+    // Until a panel has been clicked, the wheel scrolls the page that the widget is part of.
+    if (!event.ctrlKey && !canvas.closest(".vl-room").contains(document.activeElement)) return;
+    event.preventDefault();
+    camera.zoom = clamp(camera.zoom * Math.exp(-0.0015 * event.deltaY), 0.3, 12);
+    moved();
+  }, { passive: false });
+  canvas.addEventListener("keydown", (event) => {
+    const step = { ArrowLeft: [0.12, 0], ArrowRight: [-0.12, 0], ArrowUp: [0, 0.1], ArrowDown: [0, -0.1] }[event.key];
+    const zoom = { "+": 1.15, "=": 1.15, "-": 1 / 1.15 }[event.key];
+    if (!step && !zoom) return;
+    event.preventDefault();
+    if (step) turn(camera, ...step);
+    else camera.zoom = clamp(camera.zoom * zoom, 0.3, 12);
+    moved();
+  });
+}
+
+function turn(camera, yaw, pitch) {
+  camera.yaw += yaw;
+  camera.pitch = clamp(camera.pitch + pitch, -1.5, 1.5);
+}
