@@ -156,7 +156,7 @@ class Timeline:
     def describe(self, room: int, epoch: int, point: int) -> str:
         """Say of a point all that the widget shows of it."""
         self.check(room, epoch, point)
-        (label, share), history = self.agreement(room, epoch), self.history(room, epoch)[point]
+        (label, _), history = self.agreement(room, epoch), self.history(room, epoch)[point]
         reliable, votes = self.reliable(room, epoch), self.votes(room, epoch, point)
         members = self.cluster[room] == self.cluster[room, point]
         p = float(np.float64((history == label[point]).sum()) / self.slots)

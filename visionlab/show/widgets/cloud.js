@@ -4,6 +4,7 @@
 const CAMERA = { yaw: -1.05, pitch: 0.66, zoom: 1, x: 0, y: 0 };
 const DISTANCE = 4.2; // of the eye from the middle of the room, in radii of the room
 const SHELL = 0.14; // metres behind a side of the room that go with it when the side is opened
+const BEHIND = 90; // of 1024 steps of depth that rims lie further back
 const CORE = 15; // brightness of the core of points whose label is wrong
 
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
@@ -25,7 +26,7 @@ function cloudOf(xyz) {
     if (value - low[axis] < SHELL) sides[point] |= 1 << (2 * axis);
     if (high[axis] - value < SHELL) sides[point] |= 2 << (2 * axis);
   });
-  return { points, places, radius, sides };
+  return { points, places, radius, sides, half: high.map((value, axis) => value - middle[axis]) };
 }
 
 /** Where the points of a cloud are on a canvas of this size, and their order from far to near, of those to be seen. */
@@ -36,7 +37,12 @@ function seenFrom(camera, cloud, width, height, open) {
   let opened = 0;
   eye.forEach((value, axis) => (opened |= (value < -0.1 ? 1 : value > 0.1 ? 2 : 0) << (2 * axis)));
   const { points, places, radius, sides } = cloud;
-  const unit = (0.6 * camera.zoom * Math.min(width, 1.3 * height)) / radius;
+  const unit = (0.57 * camera.zoom * Math.min(width, 1.3 * height)) / radius;
+  const at = (px, py, pz) => {
+    const near = DISTANCE / (DISTANCE - (px * eye[0] + py * eye[1] + pz * eye[2]) / radius);
+    return [centreX + unit * near * (py * cosYaw - px * sinYaw),
+      centreY - unit * near * (pz * cosPitch - sinPitch * (px * cosYaw + py * sinYaw)), near];
+  };
   const [x, y, near] = [new Float32Array(points), new Float32Array(points), new Float32Array(points)];
   const [centreX, centreY] = [width * (0.5 + camera.x), height * (0.5 + camera.y)];
   const buckets = new Int32Array(1026);
@@ -44,9 +50,7 @@ function seenFrom(camera, cloud, width, height, open) {
   for (let i = 0; i < points; i++) {
     const [px, py, pz] = [places[3 * i], places[3 * i + 1], places[3 * i + 2]];
     const depth = (px * eye[0] + py * eye[1] + pz * eye[2]) / radius; // -1 far, 1 near
-    near[i] = DISTANCE / (DISTANCE - depth);
-    x[i] = centreX + unit * near[i] * (py * cosYaw - px * sinYaw);
-    y[i] = centreY - unit * near[i] * (pz * cosPitch - sinPitch * (px * cosYaw + py * sinYaw));
+    [x[i], y[i], near[i]] = at(px, py, pz);
     if (open && sides[i] & opened) continue;
     bucket[i] = clamp(Math.floor(512 * (depth + 1)), 0, 1023);
     buckets[bucket[i] + 1]++;
@@ -54,7 +58,23 @@ function seenFrom(camera, cloud, width, height, open) {
   for (let b = 0; b < 1025; b++) buckets[b + 1] += buckets[b];
   const order = new Int32Array(buckets[1025]);
   for (let i = 0; i < points; i++) if (bucket[i] >= 0) order[buckets[bucket[i]]++] = i;
-  return { x, y, near, order, zoom: Math.sqrt(camera.zoom) };
+  return { x, y, near, order, bucket, walls: wallsOf(cloud.half, opened, at), zoom: Math.sqrt(camera.zoom) };
+}
+
+/** The sides of a room that do not face the eye, as four corners each on the canvas. */
+function wallsOf(half, opened, at) {
+  const walls = [];
+  for (let axis = 0; axis < 3; axis++) {
+    for (const [bit, sign] of [[1, -1], [2, 1]]) {
+      if (!(opened & (3 << (2 * axis))) || opened & (bit << (2 * axis))) continue;
+      walls.push([[-1, -1], [-1, 1], [1, 1], [1, -1]].map(([u, v]) => {
+        const corner = [0, 0, 0];
+        [corner[axis], corner[(axis + 1) % 3], corner[(axis + 2) % 3]] = [sign, u, v];
+        return at(...corner.map((value, k) => value * half[k]));
+      }));
+    }
+  }
+  return walls;
 }
 
 const discs = new Map();
@@ -97,27 +117,51 @@ function dot(data, width, height, x, y, radius, red, green, blue, flat) {
 }
 
 /**
- * Draw a cloud. `look(i)` fills `pen` for point i: red, green, blue, radius, and whether it has a rim (its label has
- * just changed) or a core (its label is wrong). `ground` and `ink` are the page's colours.
+ * Draw a cloud. `look(i)` fills `pen` for point i: red, green, blue, radius, whether it has a core (its label is wrong),
+ * and how far it is veiled; `rimmed(i)` tells points whose outline together is drawn. `ground` and `ink` are the page's.
  */
-function paint(canvas, seen, look, ground, ink) {
+function paint(canvas, seen, look, rimmed, ground, ink) {
   const { width, height } = canvas;
   const context = canvas.getContext("2d", { willReadFrequently: true });
-  const picture = context.createImageData(width, height);
-  const data = picture.data;
-  new Uint32Array(data.buffer).fill(((255 << 24) | (ground[2] << 16) | (ground[1] << 8) | ground[0]) >>> 0);
-  const pen = { red: 0, green: 0, blue: 0, radius: 1, rim: false, core: false, veil: 0 };
-  for (const i of seen.order) {
+  context.fillStyle = `rgb(${ground})`;
+  context.fillRect(0, 0, width, height);
+  drawWalls(context, seen.walls, ink);
+  const picture = context.getImageData(0, 0, width, height);
+  const pen = { red: 0, green: 0, blue: 0, radius: 1, core: false, veil: 0 };
+  const put = (i, radius, red, green, blue, flat) =>
+    dot(picture.data, width, height, seen.x[i], seen.y[i], radius, red, green, blue, flat);
+  const { order, bucket } = seen;
+  let ahead = 0;
+  for (const i of order) {
+    // Rims come earlier, as if they lay behind: so the points of one object do not cut each other up.
+    for (; ahead < order.length && bucket[order[ahead]] <= bucket[i] + BEHIND; ahead++) {
+      const other = order[ahead];
+      if (!rimmed(other)) continue;
+      look(other, pen);
+      put(other, pen.radius * seen.near[other] * seen.zoom + 2.2, ink[0], ink[1], ink[2], true);
+    }
     look(i, pen);
     const radius = pen.radius * seen.near[i] * seen.zoom;
     const clear = 1 - Math.max(pen.veil, 0.45 * clamp(1.08 - seen.near[i], 0, 0.3)); // what is far fades a little
-    const put = (r, red, green, blue, flat) => dot(data, width, height, seen.x[i], seen.y[i], r, red, green, blue, flat);
     const over = (value, channel) => ground[channel] + clear * (value - ground[channel]);
-    if (pen.rim) put(radius + 1.6, ink[0], ink[1], ink[2], true);
-    put(radius, over(pen.red, 0), over(pen.green, 1), over(pen.blue, 2), false);
-    if (pen.core) put(0.42 * radius, over(CORE, 0), over(CORE, 1), over(CORE, 2), true);
+    put(i, radius, over(pen.red, 0), over(pen.green, 1), over(pen.blue, 2), false);
+    if (pen.core) put(i, 0.42 * radius, over(CORE, 0), over(CORE, 1), over(CORE, 2), true);
   }
   context.putImageData(picture, 0, 0);
+}
+
+/** The far sides of the room, very light. */
+function drawWalls(context, walls, ink) {
+  for (const wall of walls) {
+    context.beginPath();
+    for (const [x, y] of wall) context.lineTo(x, y);
+    context.closePath();
+    context.fillStyle = `rgba(${ink}, 0.035)`;
+    context.fill();
+    context.strokeStyle = `rgba(${ink}, 0.25)`;
+    context.lineWidth = 1;
+    context.stroke();
+  }
 }
 
 /** The point under a place on the canvas: the one in front that covers it, else the nearest one; -1 if none is near. */
@@ -174,4 +218,26 @@ function steer(canvas, camera, moved, clicked) {
 function turn(camera, yaw, pitch) {
   camera.yaw += yaw;
   camera.pitch = clamp(camera.pitch + pitch, -1.5, 1.5);
+}
+
+/** Red, green and blue of a colour that the page's style names. */
+function colourOf(root, name) {
+  const probe = make("i");
+  probe.style.color = `var(${name})`;
+  root.append(probe);
+  const found = getComputedStyle(probe).color.match(/[0-9.]+/g).slice(0, 3).map(Number);
+  probe.remove();
+  return found;
+}
+
+/** A ring around the point that was picked, seen on any colour. */
+function ring(canvas, x, y, radius, ratio) {
+  const context = canvas.getContext("2d");
+  for (const [colour, width] of [["#000", 4.5], ["#fff", 2]]) {
+    context.strokeStyle = colour;
+    context.lineWidth = width * ratio;
+    context.beginPath();
+    context.arc(x + 0.5, y + 0.5, radius, 0, 2 * Math.PI);
+    context.stroke();
+  }
 }

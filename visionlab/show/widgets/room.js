@@ -12,10 +12,9 @@ const STYLE = `
   background: var(--vl-ground); border: 1px solid var(--vl-line); border-radius: 3px; }
 .vl-room input { accent-color: var(--vl-brand); }
 .vl-room-bar { display: flex; flex-wrap: wrap; gap: 4px 18px; align-items: center; margin-bottom: 8px; }
-.vl-room-panels { display: grid; grid-template-columns: repeat(auto-fit, minmax(205px, 1fr)); gap: 8px; }
+.vl-room-panels { display: grid; grid-template-columns: repeat(auto-fit, minmax(170px, 1fr)); gap: 8px; }
 .vl-room-panel { background: var(--vl-ground); border: 1px solid var(--vl-line); border-radius: 4px; overflow: hidden; }
-.vl-room-panel header { display: flex; flex-wrap: wrap; justify-content: space-between; gap: 0 8px; padding: 4px 9px;
-  min-height: 1.5em; border-bottom: 1px solid var(--vl-line); }
+.vl-room-panel header { display: grid; padding: 4px 9px; line-height: 1.3; border-bottom: 1px solid var(--vl-line); }
 .vl-room-panel b, .vl-room-card b { font-weight: 600; }
 .vl-room small { font-size: 12.5px; color: var(--vl-soft); font-variant-numeric: tabular-nums; }
 .vl-room-panel canvas { display: block; width: 100%; aspect-ratio: 1.12; cursor: grab; touch-action: none; }
@@ -26,13 +25,16 @@ const STYLE = `
 .vl-room-key { display: inline-flex; align-items: center; gap: 5px; white-space: nowrap; }
 .vl-room-key i, .vl-room-chip i { width: 13px; height: 13px; border-radius: 50%; background: var(--vl-class);
   display: inline-block; flex: none; }
+.vl-room-parts { display: inline-flex; gap: 12px; font-size: 13px; }
 .vl-room-key i.core { background: radial-gradient(#0f0f0f 32%, var(--vl-soft) 38%); }
 .vl-room-key i.rim { background: var(--vl-soft); box-shadow: inset 0 0 0 2px var(--vl-ink); }
 .vl-room-time { display: grid; grid-template-columns: max-content 1fr; gap: 0 12px; align-items: end; margin-top: 9px; }
 .vl-room-play { min-width: 5.6em; }
 .vl-room-bars { display: block; width: 100%; height: 34px; }
-.vl-room-epoch { width: 100%; margin: 0; height: 18px; }
-.vl-room-now { display: block; grid-column: 2; min-height: 1.4em; font-variant-numeric: tabular-nums; }
+.vl-room-epoch { height: 18px; width: calc(100% - 100% / var(--vl-epochs) + 16px);
+  margin: 0 calc(50% / var(--vl-epochs) - 8px); }
+.vl-room-now { grid-column: 2; min-height: 1.4em; font-variant-numeric: tabular-nums; display: flex; flex-wrap: wrap;
+  justify-content: space-between; gap: 0 16px; }
 .vl-room-card { margin-top: 4px; padding: 8px 12px; border-left: 4px solid var(--vl-brand); border-radius: 4px;
   background: var(--jp-layout-color2, #eee); }
 .vl-room-facts { display: grid; grid-template-columns: 1fr 1fr; gap: 8px 26px; }
@@ -47,7 +49,7 @@ const STYLE = `
 .vl-room-votes i { display: block; height: 13px; border-radius: 2px; background: var(--vl-class); min-width: 2px; }
 .vl-room-fate { display: flex; flex-wrap: wrap; gap: 3px 20px; margin-top: 5px; padding-top: 5px;
   border-top: 1px solid var(--vl-line); }
-.vl-room-chip { display: inline-flex; align-items: center; gap: 5px; }
+.vl-room-chip { display: inline-flex; align-items: center; gap: 5px; vertical-align: bottom; }
 .vl-room-yes { font-weight: 600; }
 .vl-room-said { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 .vl-room-foot { display: flex; flex-wrap: wrap; justify-content: space-between; align-items: baseline; gap: 4px 16px;
@@ -76,6 +78,13 @@ function make(tag, attributes = {}, ...children) {
 function chip(record, colours, k, none) {
   const node = make("span", { class: "vl-room-chip" }, make("i"), k < 0 ? none : record.classes[k]);
   node.style.setProperty("--vl-class", k < 0 ? `rgb(${GREY})` : colours[k]);
+  return node;
+}
+
+/** An entry of a legend. */
+function key(word, colour, shape = "") {
+  const node = make("span", { class: "vl-room-key" }, make("i", { class: shape }), word);
+  if (colour) node.style.setProperty("--vl-class", colour);
   return node;
 }
 
@@ -117,10 +126,10 @@ function drawBars(canvas, record, room, now, verdicts, ink) {
   [canvas.width, canvas.height] = [Math.round(width * ratio), Math.round(height * ratio)];
   const context = canvas.getContext("2d");
   context.scale(ratio, ratio);
-  const step = (width - 16) / Math.max(1, record.epochs - 1);
+  const step = width / record.epochs;
   for (let epoch = 1; epoch <= record.epochs; epoch++) {
     const score = record.score(room, epoch);
-    const [left, wide] = [8 + step * (epoch - 1) - step * 0.42, step * 0.84];
+    const [left, wide] = [step * (epoch - 0.92), 0.84 * step];
     let bottom = height - 4;
     context.globalAlpha = epoch <= now ? 1 : 0.35;
     for (const [part, colour] of [["right", verdicts.right], ["none", `rgb(${GREY})`], ["wrong", verdicts.wrong]]) {
@@ -181,6 +190,7 @@ function render({ model, el }) {
   const bars = make("canvas", { class: "vl-room-bars", "aria-hidden": "true" });
   const slider = make("input", { type: "range", min: 1, max: record.epochs, step: 1, class: "vl-room-epoch",
     "aria-label": "epoch", ...OWN_KEYS });
+  slider.style.setProperty("--vl-epochs", record.epochs);
   const now = make("output", { class: "vl-room-now" });
   const legend = make("div", { class: "vl-room-legend" });
   const shown = make("div", { class: "vl-room-card", "aria-hidden": "true" });
@@ -196,7 +206,7 @@ function render({ model, el }) {
   };
   /** Pixels, at the middle of the room: small where predictions disagree, in the panels that follow the epoch. */
   function radii(kind) {
-    const base = clamp((0.0105 * seen.width * 45) / Math.sqrt(record.points), 1.4, 9);
+    const base = clamp((0.0118 * seen.width * 45) / Math.sqrt(record.points), 1.4, 9);
     const { p } = record.votes(model.get("room"), model.get("epoch"));
     const steady = kind === "given" || kind === "truth" || model.get("epoch") === 1;
     return (i) => base * (steady ? 1 : 0.5 + 0.5 * p[i]);
@@ -225,9 +235,8 @@ function render({ model, el }) {
         [pen.red, pen.green, pen.blue] = colour === "rgb" ? rgb.subarray(3 * i, 3 * i + 3) : paint_;
         pen.radius = radius(i) * (label < 0 && colour !== "rgb" ? 0.7 : 1);
         pen.core = mark.input.checked && colour === "class" && wrong;
-        pen.rim = kind === "in force" && before !== null && label >= 0 && label !== before[i];
-        pen.veil = own >= 0 && cluster[i] !== cluster[own] ? 0.72 : 0;
-      }, ground, ink);
+        pen.veil = own >= 0 && cluster[i] !== cluster[own] ? 0.65 : 0;
+      }, (i) => own < 0 && kind === "in force" && before !== null && labels[i] >= 0 && labels[i] !== before[i], ground, ink);
       if (own >= 0) ring(canvas, seen.x[own], seen.y[own], radius(own) * seen.near[own] * seen.zoom + 3 * ratio, ratio);
     }
     drawBars(bars, record, r, e, verdicts, `rgb(${ink})`);
@@ -247,23 +256,20 @@ function render({ model, el }) {
     const [labels, before] = [record.labels(r, e), e > 1 ? record.labels(r, e - 1) : null];
     const fresh = new Set(before && record.cluster(r).filter((_, i) => labels[i] >= 0 && labels[i] !== before[i])).size;
     const change = fresh ? `; ${fresh} cluster${fresh > 1 ? "s" : ""} relabelled just now` : "";
-    now.textContent = `epoch ${e} of ${record.epochs}, ${stage}${change}`;
-    slider.setAttribute("aria-valuetext", now.textContent);
+    const words = `epoch ${e} of ${record.epochs}, ${stage}${change}`;
+    const parts = [key("right", verdicts.right), key("wrong", verdicts.wrong), key("none yet", `rgb(${GREY})`)];
+    now.replaceChildren(make("span", {}, words), make("span", { class: "vl-room-parts" }, ...parts));
+    slider.setAttribute("aria-valuetext", words);
     for (const { kind, canvas, about } of panels) {
       const s = record.shares(labelsOf(kind), r);
-      about.textContent = kind === "truth" ? "" : `${whole(s.right)} right${s.none ? `, ${whole(s.none)} none yet` : ""}`;
+      about.textContent = kind === "truth" ? "what nobody knows in practice" : `${whole(s.right)} right${s.none ? `, ${whole(s.none)} none yet` : ""}`;
       canvas.setAttribute("aria-label", `${names[r]}, ${TITLES[kind]}, ${about.textContent}; arrow keys turn it, plus and ` +
         "minus zoom");
     }
-    const key = (word, colour, shape = "") => {
-      const node = make("span", { class: "vl-room-key" }, make("i", { class: shape }), word);
-      if (colour) node.style.setProperty("--vl-class", colour);
-      return node;
-    };
-    const kinds = { class: classes.map((name, k) => key(name, colours[k])), rgb: [],
-      verdict: [key("right", verdicts.right), key("wrong", verdicts.wrong)] }[model.get("colour")];
-    const marks = [key("no label yet", `rgb(${GREY})`), key("label is wrong", "", "core"), key("relabelled just now", "", "rim")];
-    legend.replaceChildren(...kinds, ...marks.filter((_, i) => i === 2 || (i ? model.get("colour") === "class" : kinds.length)));
+    const byClass = [...classes.map((name, k) => key(name, colours[k])), key("none yet", `rgb(${GREY})`),
+      key("wrong label", "", "core")];
+    legend.replaceChildren(...(model.get("colour") === "class" ? byClass : []), key("relabelled just now", "", "rim"),
+      "small: predictions disagree");
     const own = picked.length && picked[0] === r;
     if (own) {
       const f = record.facts(r, e, picked[1]);
@@ -307,7 +313,7 @@ function render({ model, el }) {
   watcher.observe(panels[0].canvas);
   const theme = new MutationObserver(redraw);
   theme.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light", "class", "style"] });
-  const hint = "Drag turns the room, shift and drag moves it, the wheel zooms once a panel was clicked; escape lets go of a point.";
+  const hint = "Drag to turn, shift-drag to move, wheel to zoom (after a click); escape lets go of a point.";
   root.append(make("div", { class: "vl-room-bar" }, room.node, mode.node, open.node, mark.node),
     make("div", { class: "vl-room-panels" }, ...panels.map((panel) => panel.node)),
     make("div", { class: "vl-room-time" }, play, make("div", {}, bars, slider), now), legend, shown, said,
@@ -322,28 +328,6 @@ function render({ model, el }) {
     theme.disconnect();
     for (const event of heard) model.off(event, update);
   };
-}
-
-/** Red, green and blue of a colour that the page's style names. */
-function colourOf(root, name) {
-  const probe = make("i");
-  probe.style.color = `var(${name})`;
-  root.append(probe);
-  const found = getComputedStyle(probe).color.match(/[0-9.]+/g).slice(0, 3).map(Number);
-  probe.remove();
-  return found;
-}
-
-/** A ring around the point that was picked, seen on any colour. */
-function ring(canvas, x, y, radius, ratio) {
-  const context = canvas.getContext("2d");
-  for (const [colour, width] of [["#000", 4.5], ["#fff", 2]]) {
-    context.strokeStyle = colour;
-    context.lineWidth = width * ratio;
-    context.beginPath();
-    context.arc(x + 0.5, y + 0.5, radius, 0, 2 * Math.PI);
-    context.stroke();
-  }
 }
 
 export default { render };

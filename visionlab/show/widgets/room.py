@@ -20,8 +20,8 @@ from visionlab.show.timeline import Timeline
 __all__ = ["CLASS_COLOURS", "COLOURINGS", "PANELS", "VERDICTS", "Room"]
 
 CLASS_COLOURS = (
-    "#56B4E9", "#E69F00", "#8C9BB8", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8B5A2B", "#E3D026", "#7B4FC9",
-    "#7FC241", "#C2185B", "#00A3A3", "#B5838D", "#5C6BC0", "#A0A000", "#F28E82", "#3E7D3A", "#B98BE0", "#5E4B3C",
+    "#56B4E9", "#C9A46A", "#8C9BB8", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#E3D026", "#7B4FC9",
+    "#7FC241", "#C2185B", "#8B5A2B", "#00A3A3", "#B5838D", "#5C6BC0", "#A0A000", "#F28E82", "#3E7D3A", "#B98BE0",
 )  # fmt: skip
 """Of classes, by their number; those after the twentieth begin anew."""
 VERDICTS = {"right": theme.color("method"), "wrong": theme.color("rival")}
@@ -192,7 +192,7 @@ def _packed(timeline: Timeline) -> dict[str, Any]:
 
 
 def _by_cluster(timeline: Timeline) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Clusters numbered through all rooms (R, N), and labels in force: of each cluster (E, C), if that loses nothing."""
+    """Clusters numbered through all rooms (R, N), and labels in force, of clusters (E, C) if that loses none."""
     pairs = np.stack([np.repeat(np.arange(timeline.rooms), timeline.points), timeline.cluster.ravel()], 1)
     _, first, number = np.unique(pairs, axis=0, return_index=True, return_inverse=True)
     labels = timeline.in_force.reshape(timeline.epochs, -1)
