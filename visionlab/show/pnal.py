@@ -20,6 +20,7 @@ __all__ = [
     "selection_figure", "uncertainty_figure",
 ]  # fmt: skip
 
+Numbers = Sequence[float] | Sequence[int] | np.ndarray
 NONE = "#969696"
 """Of points that have no label yet."""
 METHODS = ("rival", "method", "baseline", "variant")
@@ -127,7 +128,7 @@ def _percent(which: np.ndarray, truth: np.ndarray) -> float:
 # --- Curves -----------------------------------------------------------------------------------------------------------
 
 
-def memorisation_figure(curves: Mapping[str, Mapping[str, Sequence[float]]], *, warmup: int, clean: float) -> Figure:
+def memorisation_figure(curves: Mapping[str, Mapping[str, Numbers]], *, warmup: int, clean: float) -> Figure:
     """Draw accuracies over epochs, one panel a method: on training rooms by given and by true labels, and on new rooms.
 
     Args:
@@ -173,9 +174,7 @@ def memorisation_figure(curves: Mapping[str, Mapping[str, Sequence[float]]], *, 
     )
 
 
-def selection_figure(
-    share: Sequence[float], precision: Sequence[float], recall: Sequence[float], *, warmup: int
-) -> Figure:
+def selection_figure(share: Numbers, precision: Numbers, recall: Numbers, *, warmup: int) -> Figure:
     """Draw over epochs how many points have a corrected label, and how many of those, and of all, have the right one.
 
     Args:
@@ -266,7 +265,7 @@ def uncertainty_figure(q: int, classes: int, gamma: float) -> Figure:
 # --- Noise ------------------------------------------------------------------------------------------------------------
 
 
-def noise_strip_figure(rates: Sequence[float], *, wanted: float | None = None) -> Figure:
+def noise_strip_figure(rates: Numbers, *, wanted: float | None = None) -> Figure:
     """Draw what percent of each room's labels is wrong, the rooms in order of it.
 
     Args:
