@@ -20,7 +20,7 @@ __all__ = [
     "selection_figure", "uncertainty_figure",
 ]  # fmt: skip
 
-Numbers = Sequence[float] | Sequence[int] | np.ndarray
+Numbers = Sequence[float | int] | np.ndarray
 NONE = "#969696"
 """Of points that have no label yet."""
 METHODS = ("rival", "method", "baseline", "variant")
@@ -87,14 +87,14 @@ def _seen(xyz: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     right = np.array([-math.sin(YAW), math.cos(YAW), 0.0])
     behind = np.where(eye > 0.1, xyz.max(0) - xyz, np.where(eye < -0.1, xyz - xyz.min(0), np.inf))
     order = np.argsort(xyz @ eye, kind="stable")
-    kept = order[(behind >= SHELL).all(1)[order]]
+    kept = order[behind.min(1)[order] >= SHELL]
     return xyz @ right, xyz @ np.cross(eye, right), kept if len(kept) else order
 
 
 def _points(axis: Any, x: np.ndarray, y: np.ndarray, labels: np.ndarray, truth: np.ndarray) -> None:
     size = float(np.clip(16000 / len(x), 5, 40))
     wrong = (labels >= 0) & (truth >= 0) & (labels != truth)
-    colours = [_colour(k) for k in labels]
+    colours = [_colour(k) for k in labels.tolist()]
     # One call a layer would put all cores on top: each point is drawn with its own, from far to near.
     rows = np.repeat(np.arange(len(x)), 1 + wrong)
     core = np.r_[False, rows[1:] == rows[:-1]]
@@ -111,7 +111,7 @@ def _points(axis: Any, x: np.ndarray, y: np.ndarray, labels: np.ndarray, truth: 
 def _handle(colour: str, label: str, core: bool = False) -> Any:
     from matplotlib.lines import Line2D
 
-    edge = {"markeredgecolor": "#0F0F0F", "markeredgewidth": 0.4}
+    edge: dict[str, Any] = {"markeredgecolor": "#0F0F0F", "markeredgewidth": 0.4}
     if core:
         edge |= {"markeredgecolor": "#A0A0A0", "markeredgewidth": 3, "markerfacecolor": "#0F0F0F"}
     return Line2D([], [], color=colour, marker="o", linestyle="", markersize=8, label=label, **edge)
@@ -128,7 +128,7 @@ def _percent(which: np.ndarray, truth: np.ndarray) -> float:
 # --- Curves -----------------------------------------------------------------------------------------------------------
 
 
-def memorisation_figure(curves: Mapping[str, Mapping[str, Numbers]], *, warmup: int, clean: float) -> Figure:
+def memorisation_figure(curves: Mapping[str, Mapping[str, Numbers]], *, warmup: int, clean: float | int) -> Figure:
     """Draw accuracies over epochs, one panel a method: on training rooms by given and by true labels, and on new rooms.
 
     Args:
@@ -202,7 +202,7 @@ def selection_figure(share: Numbers, precision: Numbers, recall: Numbers, *, war
     for name, (curve, role) in curves.items():
         style = "-" if role == "reference" else _dash(role)
         axis.plot(epochs, curve, label=name, color=theme.color(role), linestyle=style, marker="o", markersize=3.5)
-    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.locator_params("x", integer=True)
     axis.set(xlabel="epoch", ylabel="points (%)", ylim=(-2, 102), xlim=(0.5, len(epochs) + 0.5))
     axis.set_title("What is selected")
     axis.legend(loc="center left", bbox_to_anchor=(1, 0.5))
@@ -214,7 +214,7 @@ def selection_figure(share: Numbers, precision: Numbers, recall: Numbers, *, war
     )
 
 
-def uncertainty_figure(q: int, classes: int, gamma: float) -> Figure:
+def uncertainty_figure(q: int, classes: int, gamma: float | int) -> Figure:
     """Draw the published uncertainty over the share of agreeing predictions, its threshold, and what q votes can give.
 
     Args:
@@ -265,7 +265,7 @@ def uncertainty_figure(q: int, classes: int, gamma: float) -> Figure:
 # --- Noise ------------------------------------------------------------------------------------------------------------
 
 
-def noise_strip_figure(rates: Numbers, *, wanted: float | None = None) -> Figure:
+def noise_strip_figure(rates: Numbers, *, wanted: float | int | None = None) -> Figure:
     """Draw what percent of each room's labels is wrong, the rooms in order of it.
 
     Args:

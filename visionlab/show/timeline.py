@@ -53,8 +53,8 @@ class Timeline:
     classes: Sequence[str]
     warmup: int
     slots: int
-    share: float = 1.0
-    gamma: float | None = None
+    share: float | int = 1.0
+    gamma: float | int | None = None
     names: Sequence[str] = field(default=())
 
     def __post_init__(self) -> None:
@@ -128,10 +128,13 @@ class Timeline:
     def winners(self, room: int, epoch: int) -> np.ndarray:
         """The class (N,) that each point's cluster votes for, by majority; -1 where nobody votes."""
         label, _ = self.agreement(room, epoch)
-        tensors = (
-            torch.from_numpy(each) for each in (label, self.reliable(room, epoch), self.cluster[room].astype(np.int64))
-        )
-        return corrected(*tensors, len(self.classes), self.cleaning.rule).numpy()
+        return corrected(
+            torch.from_numpy(label),
+            torch.from_numpy(self.reliable(room, epoch)),
+            torch.from_numpy(self.cluster[room].astype(np.int64)),
+            len(self.classes),
+            self.cleaning.rule,
+        ).numpy()
 
     def votes(self, room: int, epoch: int, point: int) -> np.ndarray:
         """How many votes (K,) each class has in the cluster of a point."""
@@ -156,13 +159,13 @@ class Timeline:
     def describe(self, room: int, epoch: int, point: int) -> str:
         """Say of a point all that the widget shows of it."""
         self.check(room, epoch, point)
-        (label, _), history = self.agreement(room, epoch), self.history(room, epoch)[point]
+        (label, _), history = self.agreement(room, epoch), self.history(room, epoch)[point].tolist()
         reliable, votes = self.reliable(room, epoch), self.votes(room, epoch, point)
         members = self.cluster[room] == self.cluster[room, point]
-        p = float(np.float64((history == label[point]).sum()) / self.slots)
+        p = history.count(int(label[point])) / self.slots
         u = float(uncertainty(torch.tensor([p], dtype=torch.float64), len(self.classes))[0])
         best = f"most frequent {self.classes[label[point]]}, p = {fixed(p)}, u = {fixed(u)}" if p else "p = 0.000"
-        order = sorted(np.flatnonzero(votes), key=lambda k: (-votes[k], k))
+        order = sorted(np.flatnonzero(votes).tolist(), key=lambda k: (-votes[k], k))
         counted = ", ".join(f"{self.classes[k]} {votes[k]}" for k in order) or "none"
         winner = self.classes[order[0]] if order else "nobody"
         late = " (warm-up: not applied)" if epoch <= self.warmup else ""
@@ -184,8 +187,8 @@ class Timeline:
             share: the same if not given.
             gamma: instead of the share.
         """
-        numbers = {"slots": slots or self.slots, "share": self.share if share is None else share, "gamma": gamma}
-        new = replace(self, **numbers)
+        share = self.share if share is None else share
+        new = replace(self, slots=slots or self.slots, share=share, gamma=gamma)
         labels = np.full_like(self.in_force, -1)
         for epoch in range(new.warmup + 1, new.epochs + 1):
             for room in range(new.rooms):
