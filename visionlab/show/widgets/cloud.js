@@ -48,7 +48,9 @@ function seenFrom(camera, cloud, width, height, open) {
   const buckets = new Int32Array(1026);
   const bucket = new Int16Array(points).fill(-1);
   for (let i = 0; i < points; i++) {
-    const [px, py, pz] = [places[3 * i], places[3 * i + 1], places[3 * i + 2]];
+    const px = places[3 * i];
+    const py = places[3 * i + 1];
+    const pz = places[3 * i + 2];
     const depth = (px * eye[0] + py * eye[1] + pz * eye[2]) / radius; // -1 far, 1 near
     [x[i], y[i], near[i]] = at(px, py, pz);
     if (open && sides[i] & opened) continue;
@@ -79,7 +81,7 @@ function wallsOf(half, opened, at) {
 
 const discs = new Map();
 
-/** How much of each pixel a disc covers, and how bright it is there: points look like little balls. */
+/** Pixels of a disc, four numbers each: place, how much is covered and how bright it is, of 256: a little ball. */
 function disc(quarters, halfX, halfY) {
   const key = quarters * 4 + halfX * 2 + halfY;
   if (!discs.has(key)) {
@@ -90,35 +92,49 @@ function disc(quarters, halfX, halfY) {
       for (let dx = -reach; dx <= reach; dx++) {
         const [u, v] = [dx - halfX / 2, dy - halfY / 2];
         const away = Math.hypot(u, v);
-        const cover = clamp(radius + 0.5 - away, 0, 1);
-        const light = 1 - 0.34 * (away / (radius + 0.5)) ** 3 + 0.07 * clamp((-u - v) / (radius + 1), -1, 1);
-        if (cover > 0) pixels.push(dx, dy, cover, light);
+        const cover = Math.round(256 * clamp(radius + 0.5 - away, 0, 1));
+        const light = 0.97 - 0.34 * (away / (radius + 0.5)) ** 3 + 0.07 * clamp((-u - v) / (radius + 1), -1, 1);
+        if (cover > 0) pixels.push(dx, dy, cover, Math.round(256 * clamp(light, 0, 1)));
       }
     }
-    discs.set(key, Float32Array.from(pixels));
+    discs.set(key, Int32Array.from(pixels));
   }
   return discs.get(key);
 }
 
-/** One round point on the bytes of a picture; a flat one has no shade. */
-function dot(data, width, height, x, y, radius, red, green, blue, flat) {
-  const [left, top] = [Math.floor(x), Math.floor(y)];
-  const pixels = disc(Math.max(2, Math.round(4 * radius)), Math.round(2 * (x - left)) & 1, Math.round(2 * (y - top)) & 1);
-  for (let i = 0; i < pixels.length; i += 4) {
-    const [column, row] = [left + pixels[i], top + pixels[i + 1]];
+const mixed = (value, other, share) => (value * (256 - share) + other * share) >> 8;
+
+/** Point i on a picture of 32 bits a pixel; whole numbers only, as they are handed on without being stored first. */
+function dot(page, i, quarters, red, green, blue, flat) {
+  const { picture, width, height } = page;
+  const x = Math.floor(2 * page.x[i]); // in halves of a pixel
+  const y = Math.floor(2 * page.y[i]);
+  const left = x >> 1;
+  const top = y >> 1;
+  const pixels = disc(quarters, x & 1, y & 1);
+  for (let k = 0; k < pixels.length; k += 4) {
+    const column = left + pixels[k];
+    const row = top + pixels[k + 1];
     if (column < 0 || row < 0 || column >= width || row >= height) continue;
-    const at = 4 * (row * width + column);
-    const cover = pixels[i + 2];
-    const light = flat ? 1 : pixels[i + 3];
-    data[at] += cover * (red * light - data[at]);
-    data[at + 1] += cover * (green * light - data[at + 1]);
-    data[at + 2] += cover * (blue * light - data[at + 2]);
+    const at = row * width + column;
+    const cover = pixels[k + 2];
+    const light = flat ? 256 : pixels[k + 3];
+    let r = (red * light) >> 8;
+    let g = (green * light) >> 8;
+    let b = (blue * light) >> 8;
+    if (cover < 256) {
+      const old = picture[at];
+      r = (r * cover + (old & 255) * (256 - cover)) >> 8;
+      g = (g * cover + ((old >> 8) & 255) * (256 - cover)) >> 8;
+      b = (b * cover + ((old >> 16) & 255) * (256 - cover)) >> 8;
+    }
+    picture[at] = -16777216 | (b << 16) | (g << 8) | r;
   }
 }
 
 /**
- * Draw a cloud. `look(i)` fills `pen` for point i: red, green, blue, radius, whether it has a core (its label is wrong),
- * and how far it is veiled; `rimmed(i)` tells points whose outline together is drawn. `ground` and `ink` are the page's.
+ * Draw a cloud. `look(i)` fills `pen` for point i: colour, radius, whether it has a core (its label is wrong), and how
+ * far it is veiled; `rimmed(i)` tells points whose outline together is drawn. `ground` and `ink` are the page's.
  */
 function paint(canvas, seen, look, rimmed, ground, ink) {
   const { width, height } = canvas;
@@ -127,10 +143,10 @@ function paint(canvas, seen, look, rimmed, ground, ink) {
   context.fillRect(0, 0, width, height);
   drawWalls(context, seen.walls, ink);
   const picture = context.getImageData(0, 0, width, height);
-  const pen = { red: 0, green: 0, blue: 0, radius: 1, core: false, veil: 0 };
-  const put = (i, radius, red, green, blue, flat) =>
-    dot(picture.data, width, height, seen.x[i], seen.y[i], radius, red, green, blue, flat);
-  const { order, bucket } = seen;
+  const pen = { colour: ink, radius: 1, core: false, veil: 0 };
+  const { near, order, bucket, zoom } = seen;
+  const page = { picture: new Int32Array(picture.data.buffer), width, height, x: seen.x, y: seen.y };
+  const quarters = (radius) => Math.max(2, Math.round(4 * radius)) | 0;
   let ahead = 0;
   for (const i of order) {
     // Rims come earlier, as if they lay behind: so the points of one object do not cut each other up.
@@ -138,14 +154,17 @@ function paint(canvas, seen, look, rimmed, ground, ink) {
       const other = order[ahead];
       if (!rimmed(other)) continue;
       look(other, pen);
-      put(other, pen.radius * seen.near[other] * seen.zoom + 2.2, ink[0], ink[1], ink[2], true);
+      dot(page, other, quarters(pen.radius * near[other] * zoom + 2.2), ink[0], ink[1], ink[2], true);
     }
     look(i, pen);
-    const radius = pen.radius * seen.near[i] * seen.zoom;
-    const clear = 1 - Math.max(pen.veil, 0.45 * clamp(1.08 - seen.near[i], 0, 0.3)); // what is far fades a little
-    const over = (value, channel) => ground[channel] + clear * (value - ground[channel]);
-    put(i, radius, over(pen.red, 0), over(pen.green, 1), over(pen.blue, 2), false);
-    if (pen.core) put(i, 0.42 * radius, over(CORE, 0), over(CORE, 1), over(CORE, 2), true);
+    const radius = pen.radius * near[i] * zoom;
+    const veil = Math.round(256 * Math.max(pen.veil, 0.45 * clamp(1.08 - near[i], 0, 0.3))); // what is far fades a little
+    const { colour, core } = pen;
+    const [red, green, blue] = ground;
+    dot(page, i, quarters(radius), mixed(colour[0], red, veil), mixed(colour[1], green, veil),
+      mixed(colour[2], blue, veil), false);
+    if (core) dot(page, i, quarters(0.42 * radius), mixed(CORE, red, veil), mixed(CORE, green, veil),
+      mixed(CORE, blue, veil), true);
   }
   context.putImageData(picture, 0, 0);
 }

@@ -224,6 +224,10 @@ function render({ model, el }) {
     const [truth, rgb, cluster] = [record.truth(r), record.rgb(r), record.cluster(r)];
     const before = e > 1 ? record.labels(r, e - 1) : null;
     const own = model.get("picked")[0] === r ? model.get("picked")[1] : -1;
+    if (own >= 0) { // its cluster comes last, over all that would hide it
+      const mine = (i) => cluster[i] === cluster[own];
+      seen.order = Int32Array.from([...seen.order.filter((i) => !mine(i)), ...seen.order.filter(mine)]);
+    }
     for (const { kind, canvas } of panels) {
       if (canvas.width !== width || canvas.height !== height) [canvas.width, canvas.height] = [width, height];
       const [labels, radius] = [labelsOf(kind), radii(kind)];
@@ -232,7 +236,7 @@ function render({ model, el }) {
         const wrong = label >= 0 && truth[i] >= 0 && label !== truth[i];
         let paint_ = label < 0 ? GREY : paints.classes[label];
         if (colour === "verdict" && label >= 0) paint_ = wrong ? paints.wrong : paints.right;
-        [pen.red, pen.green, pen.blue] = colour === "rgb" ? rgb.subarray(3 * i, 3 * i + 3) : paint_;
+        pen.colour = colour === "rgb" ? rgb.subarray(3 * i, 3 * i + 3) : paint_;
         pen.radius = radius(i) * (label < 0 && colour !== "rgb" ? 0.7 : 1);
         pen.core = mark.input.checked && colour === "class" && wrong;
         pen.veil = own >= 0 && cluster[i] !== cluster[own] ? 0.65 : 0;
