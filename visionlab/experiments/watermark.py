@@ -7,13 +7,13 @@ from typing import Any
 
 from visionlab.data import world
 from visionlab.data.graded import to_8_bits, warp
+from visionlab.experiments import watermark_controls as controls
 from visionlab.experiments import watermark_setting as setting
 from visionlab.experiments import watermark_theft as theft
 from visionlab.experiments.claim import Claim, Kept
 from visionlab.experiments.experiment import Experiment
 from visionlab.experiments.poison_ink import EUROSAT_LICENCE, WORLD_LICENCE
 from visionlab.experiments.watermark_code import COLOUR, REGIONS
-from visionlab.experiments.watermark_controls import ALONE, CONTROLS, EXPECTING, augmenting_owner, measure_controls
 from visionlab.experiments.watermark_setting import CHANGES, SYMBOLS, Setting
 from visionlab.experiments.watermark_tasks import DEEDS, OTHERS, measure_tasks, owner_of_task
 from visionlab.experiments.watermark_theft import THIEVES, measure_theft
@@ -273,52 +273,17 @@ TASKS = Experiment(
 CONTROL = Experiment(
     name="watermark/controls",
     question="Is it structure that outlives a thief's augmentation, or does something less as well?",
-    variants=tuple(CONTROLS),
-    measure=measure_controls,
+    variants=tuple(controls.CONTROLS),
+    measure=controls.measure_controls,
     presets={
         "quick": replace(QUICK, variants=("structure: all, wide U-Net",)),
         "long": Setting(),
         "gpu": Setting(**LARGE, size=64, variants=("rings: all", "rings: clean thief, all")),
     },
     data=("eurosat_mini", "world"),
-    defined_by=(*DECIDES, CONTROLS, augmenting_owner, spatial_mark.rings, spatial_mark.Printed),
+    defined_by=(*DECIDES, controls.CONTROLS, controls.augmenting_owner, spatial_mark.rings, spatial_mark.Printed),
     versions={"world": world.VERSION},
-    claims=(
-        *(
-            Claim(
-                name=kind.replace(" ", "-"),
-                statement=statement,
-                source="ours, a control",
-                metric=HELD,
-                method=f"{kind}: all",
-                rival=f"{kind}: clean thief, all",
-                margin=90.0,
-            )
-            for kind, statement in (
-                ("rings", "A logo that looks the same mirrored and turned, a ring, outlives all augmentations"),
-                ("printed rings", "A ring that is printed, dark on light, and not written by a network, outlives them"),
-            )
-        ),
-        Claim(
-            name="augmenting-owner",
-            statement="An owner whose own surrogate is augmented reads the logo in what such a thief answers",
-            source="ours, a control",
-            metric=HELD,
-            method=f"logo: all{EXPECTING}",
-            rival=f"logo: clean thief, all{EXPECTING}",
-            margin=50.0,
-        ),
-        kept("wide", "all, wide U-Net", "A thief with twice as large a network is found as often, within ten points"),
-        Claim(
-            name="theft-pays",
-            statement="Theft pays: a stolen network, tuned on 200 clean pairs, beats one trained on those alone",
-            source="ours",
-            metric="PSNR (dB)",
-            method="structure: none, tuned",
-            rival=ALONE,
-            margin=0.5,
-        ),
-    ),
+    claims=controls.CLAIMS,
 )
 
 EXPERIMENTS = (THEFT, COLOUR, REGIONS, TASKS, CONTROL)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from typing import Any
 
+from visionlab.experiments.claim import Claim, Kept
 from visionlab.experiments.experiment import Job, Outcome
 from visionlab.experiments.watermark_setting import Pairs, file_of, owner_of, pairs_of
 from visionlab.experiments.watermark_theft import TUNED_ON, Thief, measured
@@ -21,7 +23,7 @@ from visionlab.protection.tasks import answers
 from visionlab.train.loop import start
 from visionlab.train.randomness import seeded
 
-__all__ = ["ALONE", "CONTROLS", "EXPECTING", "augmenting_owner", "measure_controls"]
+__all__ = ["ALONE", "CLAIMS", "CONTROLS", "EXPECTING", "augmenting_owner", "measure_controls"]
 
 EXPECTING = ", augmenting owner"
 """How the names of thieves end whose victim expects augmentation."""
@@ -71,3 +73,56 @@ def augmenting_owner(job: Job, owned: Owned, images: Pairs) -> Owned:
         fabric=start(preset.spatial_reading.precision, job.device), checkpoint=file_of(job, "owner-logo-expecting"),
     )  # fmt: skip
     return replace(owned, mark=mark.cpu().eval())
+
+
+HELD = "held at 32 (%)"
+OURS: dict[str, Any] = {"source": "ours, a control", "metric": HELD}
+CLAIMS = (
+    Claim(
+        name="rings",
+        remark="Its network writes a fine pattern, which is neither a ring nor symmetric: mirrors it mostly outlives,"
+        " turns and crops it does not. A pattern written larger, for pictures of 256 pixels, should outlive more.",
+        statement="A logo that looks the same mirrored and turned, a ring, outlives all augmentations",
+        method="rings: all",
+        rival="rings: clean thief, all",
+        margin=90.0,
+        **OURS,
+    ),
+    Claim(
+        name="printed-rings",
+        remark="It outlives mirrors, turns, and mostly crops, one at a time, but not all of them at once, which leave"
+        " a blur of it. Thieves who turn and crop less should carry it.",
+        statement="A ring that is printed, dark on light, and not written by a network, outlives them",
+        method="printed rings: all",
+        rival="printed rings: clean thief, all",
+        margin=90.0,
+        **OURS,
+    ),
+    Claim(
+        name="augmenting-owner",
+        remark="The thief's network answers no logo at all, so that there is nothing to read. No scale should help.",
+        statement="An owner whose own surrogate is augmented reads the logo in what such a thief answers",
+        method=f"logo: all{EXPECTING}",
+        rival=f"logo: clean thief, all{EXPECTING}",
+        margin=50.0,
+        **OURS,
+    ),
+    Kept(
+        name="wide",
+        statement="A thief with twice as large a network is found as often, within ten points",
+        source="abstract: circumvention",
+        metric=HELD,
+        method="structure: all, wide U-Net",
+        rival="structure: all",
+        margin=10.0,
+    ),
+    Claim(
+        name="theft-pays",
+        statement="Theft pays: a stolen network, tuned on 200 clean pairs, beats one trained on those alone",
+        source="ours",
+        metric="PSNR (dB)",
+        method="structure: none, tuned",
+        rival=ALONE,
+        margin=0.5,
+    ),
+)
