@@ -41,5 +41,5 @@ def test_bad_labels_are_named() -> None:
         segmented(some, some, 1)
     with pytest.raises(ValueError, match="truth: expected points with a class"):
         segmented(some, torch.tensor([-1, -1]), 2)
-    with pytest.raises(Exception, match="found|truth"):
+    with pytest.raises(Exception, match="found"):
         segmented(some, torch.tensor([0, 1, 1]), 2)
