@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.commands import complain, say
 from tests.points import toy_points as toy
 from visionlab import cli
 from visionlab.data.clouds import Cloud, load, save
@@ -41,21 +42,8 @@ def scans(tmp_path: Path) -> Path:
     return folder
 
 
-def say(capsys: pytest.CaptureFixture[str], *args: object) -> str:
-    cli.main(["clean-labels", *map(str, args)])
-    return capsys.readouterr().out
-
-
-def complain(capsys: pytest.CaptureFixture[str], *args: object) -> str:
-    with pytest.raises(SystemExit) as stop:
-        cli.main(["clean-labels", *map(str, args)])
-    assert stop.value.code == 2
-    words = capsys.readouterr().err
-    return words[words.index("visionlab: ") :]
-
-
 def test_it_writes_clouds_a_list_and_a_page(capsys: pytest.CaptureFixture[str], scans: Path, tmp_path: Path) -> None:
-    words = say(capsys, scans, "--out", "out", *SHORT)
+    words = say(capsys, "clean-labels", scans, "--out", "out", *SHORT)
     assert "4 clouds, 480 points, 48 objects, 4 classes: a, b, c, d; 10 points have no label" in words
     assert "Look before you trust." in words
     assert "begin with review.html" in words
@@ -99,13 +87,13 @@ def test_it_writes_clouds_a_list_and_a_page(capsys: pytest.CaptureFixture[str], 
     assert summary["labels changed"] == changed
     assert summary["points that got their first label"] <= 10
     assert (summary["clouds"], summary["epochs"], summary["preset"]) == (4, 3, "quick")
-    assert "out: expected a new folder" in complain(capsys, scans, "--out", "out", *SHORT)
+    assert "out: expected a new folder" in complain(capsys, "clean-labels", scans, "--out", "out", *SHORT)
 
 
 def test_what_was_stopped_goes_on(
     capsys: pytest.CaptureFixture[str], scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    say(capsys, scans, "--out", "whole", *SHORT)
+    say(capsys, "clean-labels", scans, "--out", "whole", *SHORT)
     kept = list((tmp_path / "cache").rglob("*.pt"))
     assert len(kept) == 1
     kept[0].unlink()
@@ -126,11 +114,11 @@ def test_what_was_stopped_goes_on(
     half = torch.load(*(tmp_path / "cache").rglob("*.pt"))
     assert 0 < half["step"] < 6
     monkeypatch.setattr(clean, "train_points", trained)
-    say(capsys, scans, "--out", "out", *SHORT)
+    say(capsys, "clean-labels", scans, "--out", "out", *SHORT)
     for path in Path("whole").rglob("*"):
         if path.is_file():
             assert path.read_bytes() == (Path("out") / path.relative_to("whole")).read_bytes()
-    say(capsys, scans, "--out", "again", "--points", "60", *SHORT)
+    say(capsys, "clean-labels", scans, "--out", "again", "--points", "60", *SHORT)
     assert len(list((tmp_path / "cache").rglob("*.pt"))) == 2
     assert all(len(cloud) == 60 for cloud in load("again"))
 
@@ -176,11 +164,12 @@ def test_what_it_cannot_work_on_is_named(
         (folder("few", few), "expected 12 points or more in each, 0 has 9"),
         (folder("differ", cloud, replace(cloud, classes=tuple("wxyz"))), "the same classes in all, 0 has a, b, c, d"),
     ):
-        assert words in complain(capsys, path, "--out", "out", *SHORT)
+        assert words in complain(capsys, "clean-labels", path, "--out", "out", *SHORT)
     good = folder("good", cloud)
-    assert "top: expected 0 or more" in complain(capsys, good, "--out", "out", "--top", "-1")
-    assert "epochs: expected 2 or more" in complain(capsys, good, "--out", "out", "--epochs", "1", "--device", "cpu")
-    assert "split='val'" in complain(capsys, good, "--out", "out", "--split", "val")
+    assert "top: expected 0 or more" in complain(capsys, "clean-labels", good, "--out", "out", "--top", "-1")
+    few = (good, "--out", "out", "--epochs", "1", "--device", "cpu")
+    assert "epochs: expected 2 or more" in complain(capsys, "clean-labels", *few)
+    assert "split='val'" in complain(capsys, "clean-labels", good, "--out", "out", "--split", "val")
     assert not Path("out").exists()
     with pytest.raises(SystemExit):
         cli.main(["clean-labels", "--help"])

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from visionlab import cli
+from tests.commands import complain, say
 from visionlab.data.images import load
 from visionlab.protection import owner_calibration, owner_key_training
 from visionlab.protection.owner import Recipes
@@ -68,19 +68,6 @@ class Ideal(nn.Module):
         return paint(self.structure(images), self.inks.expand(len(images), -1, -1))
 
 
-def say(capsys: pytest.CaptureFixture[str], *args: object) -> str:
-    cli.main(["watermark", *map(str, args)])
-    return capsys.readouterr().out
-
-
-def complain(capsys: pytest.CaptureFixture[str], *args: object) -> str:
-    with pytest.raises(SystemExit) as stop:
-        cli.main(["watermark", *map(str, args)])
-    assert stop.value.code == 2
-    words = capsys.readouterr().err
-    return words[words.index("visionlab: ") :]
-
-
 # --- train ------------------------------------------------------------------------------------------------------------
 
 
@@ -97,14 +84,14 @@ def test_train_writes_a_key_and_says_that_it_is_private(
     for i, tile in enumerate(tiles[::3]):
         Image.fromarray(tile).save(tmp_path / "clean" / f"{i}.png")
     command = ("train", "owner.key", "--outputs", "clean", "--message", "011", "--preset", "quick", "--device", "cpu")
-    words = say(capsys, *command, "--task", "haze", "--structure", "edges")
+    words = say(capsys, "watermark", *command, "--task", "haze", "--structure", "edges")
     owner = OwnerKey.load("owner.key")
     assert f"fingerprint {owner.fingerprint}" in words
     assert "Keep the key to yourself, the extractor in it above all" in words
     assert "2405.09863" in words
     assert owner.about | {"pictures": 200, "task": "haze", "size": 32, "preset": "quick", "seed": 0} == owner.about
     assert "photograph: coffee" in owner.clean
-    assert "key: expected a new file" in complain(capsys, *command, "--task", "haze")
+    assert "key: expected a new file" in complain(capsys, "watermark", *command, "--task", "haze")
 
 
 def test_train_refuses_what_cannot_work_before_it_trains(capsys: pytest.CaptureFixture[str], pictures: Path) -> None:
@@ -120,7 +107,7 @@ def test_train_refuses_what_cannot_work_before_it_trains(capsys: pytest.CaptureF
         (("--message", "011", "--task", "rain", "--size", "8"), "size: expected 16 to 256 pixels, got 8"),
         (("--message", "011", "--inputs", pictures.parent / "empty"), "empty holds none"),
     ):
-        assert words in complain(capsys, "train", "new.key", "--outputs", pictures, *options)
+        assert words in complain(capsys, "watermark", "train", "new.key", "--outputs", pictures, *options)
     assert not Path("new.key").exists()
 
 
@@ -130,7 +117,7 @@ def test_train_refuses_what_cannot_work_before_it_trains(capsys: pytest.CaptureF
 def test_embed_marks_every_picture_at_its_own_size(
     capsys: pytest.CaptureFixture[str], key: Path, pictures: Path
 ) -> None:
-    words = say(capsys, "embed", key, pictures, "--out", "marked")
+    words = say(capsys, "watermark", "embed", key, pictures, "--out", "marked")
     assert "text.png is not a readable picture" in words
     assert "1 pictures were skipped" in words
     assert "26 pictures marked, " in words
@@ -149,11 +136,11 @@ def test_embed_marks_every_picture_at_its_own_size(
                 assert np.array_equal(np.asarray(before)[..., 3], np.asarray(after)[..., 3])
             changed += not np.array_equal(np.asarray(before.convert("RGB")), np.asarray(after.convert("RGB")))
     assert changed >= 24
-    assert "out: expected a new folder" in complain(capsys, "embed", key, pictures, "--out", "marked")
-    say(capsys, "embed", key, pictures, "--out", "same", "--gain", "0")
+    assert "out: expected a new folder" in complain(capsys, "watermark", "embed", key, pictures, "--out", "marked")
+    say(capsys, "watermark", "embed", key, pictures, "--out", "same", "--gain", "0")
     with Image.open(pictures / "05.png") as before, Image.open(Path("same") / "05.png") as after:
         assert np.array_equal(np.asarray(before), np.asarray(after))
-    words = say(capsys, "embed", key, pictures, "--out", "lossy", "--form", "jpeg")
+    words = say(capsys, "watermark", "embed", key, pictures, "--out", "lossy", "--form", "jpeg")
     assert "clear.jpg would lose its transparency" in words
     assert "2 pictures were skipped" in words
 
@@ -161,16 +148,17 @@ def test_embed_marks_every_picture_at_its_own_size(
 def test_embed_says_what_it_cannot_do(
     capsys: pytest.CaptureFixture[str], key: Path, pictures: Path, tmp_path: Path
 ) -> None:
-    assert "key: there is no file" in complain(capsys, "embed", "none.key", pictures, "--out", "m")
-    assert "is no owner's key" in complain(capsys, "embed", pictures / "00.png", pictures, "--out", "m")
-    assert "gain: expected 0 or more" in complain(capsys, "embed", key, pictures, "--out", "m", "--gain", "-1")
+    assert "key: there is no file" in complain(capsys, "watermark", "embed", "none.key", pictures, "--out", "m")
+    assert "is no owner's key" in complain(capsys, "watermark", "embed", pictures / "00.png", pictures, "--out", "m")
+    gain = ("--gain", "-1")
+    assert "gain: expected 0 or more" in complain(capsys, "watermark", "embed", key, pictures, "--out", "m", *gain)
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "x.png").write_text("no picture")
-    assert "holds none" in complain(capsys, "embed", key, "bad", "--out", "m")
+    assert "holds none" in complain(capsys, "watermark", "embed", key, "bad", "--out", "m")
     assert not Path("m").exists()
     assert not list(tmp_path.glob(".*part"))
     key.chmod(0o644)
-    assert "chmod 600" in say(capsys, "embed", key, pictures, "--out", "m")
+    assert "chmod 600" in say(capsys, "watermark", "embed", key, pictures, "--out", "m")
 
 
 # --- verify -----------------------------------------------------------------------------------------------------------
@@ -180,7 +168,7 @@ def test_verify_reads_every_picture_and_claims_nothing_without_a_mark(
     capsys: pytest.CaptureFixture[str], key: Path, pictures: Path
 ) -> None:
     Image.open(pictures / "03.png").save(pictures / "copy.png")
-    words = say(capsys, "verify", key, pictures, "--out", "r.html")
+    words = say(capsys, "watermark", "verify", key, pictures, "--out", "r.html")
     assert words.endswith("no claim\n")
     found = json.loads(Path("r.json").read_text())
     assert not found["claim"]
@@ -203,14 +191,14 @@ def test_verify_claims_a_mark_that_is_there_and_not_another_owners(
     monkeypatch.setattr(OwnerKey, "load", lambda path: owner)
     monkeypatch.setattr(OwnerKey, "fingerprint", "none")
     owner.mark.extractor = Ideal(owner, owner.symbols)
-    words = say(capsys, "verify", key, pictures)
+    words = say(capsys, "watermark", "verify", key, pictures)
     assert words.endswith("\nclaim\n")
     found = json.loads(Path("watermark.json").read_text())
     assert found["message read"] == found["message claimed"] == owner.message
     assert found["detected"] == found["pictures"] - found["abstained"]
     assert found["p-value"] < 1e-3
     owner.mark.extractor = Ideal(owner, (5,) * owner.mark.classes)
-    words = say(capsys, "verify", key, pictures)
+    words = say(capsys, "watermark", "verify", key, pictures)
     assert "another code was read" in words
     assert words.endswith("\nno claim\n")
 
@@ -222,12 +210,12 @@ def test_clean_pictures_of_a_kind_count_in_the_calibration(
     monkeypatch.setattr(OwnerKey, "load", lambda path: owner)
     monkeypatch.setattr(OwnerKey, "fingerprint", "none")
     owner.mark.extractor = Ideal(owner, owner.symbols)  # it sees the mark everywhere
-    assert "needs 37 answers" in complain(capsys, "verify", key, pictures, "--clean", pictures)
+    assert "needs 37 answers" in complain(capsys, "watermark", "verify", key, pictures, "--clean", pictures)
     (tmp_path / "own").mkdir()
     tiles = (255 * load("eurosat_mini", "test").tensors()[0][::8]).byte().permute(0, 2, 3, 1).numpy()
     for i, tile in enumerate(tiles):
         Image.fromarray(tile).save(tmp_path / "own" / f"{i}.png")
-    words = say(capsys, "verify", key, pictures, "--clean", "own")
+    words = say(capsys, "watermark", "verify", key, pictures, "--clean", "own")
     assert words.endswith("\nno claim\n"), "it sees it in clean pictures, too"
     found = json.loads(Path("watermark.json").read_text())
     assert set(found["clean pictures, by kind"]) == {"clean answers", "--clean own"}
@@ -235,10 +223,11 @@ def test_clean_pictures_of_a_kind_count_in_the_calibration(
 
 def test_verify_says_what_is_missing(capsys: pytest.CaptureFixture[str], key: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    assert "empty holds none" in complain(capsys, "verify", key, "empty")
-    assert "there is no folder none" in complain(capsys, "verify", key, "none")
-    assert "out: expected a name that ends in .html" in complain(capsys, "verify", key, "empty", "--out", "r.txt")
-    assert "level: expected" in complain(capsys, "verify", key, "empty", "--level", "2")
+    assert "empty holds none" in complain(capsys, "watermark", "verify", key, "empty")
+    assert "there is no folder none" in complain(capsys, "watermark", "verify", key, "none")
+    words = complain(capsys, "watermark", "verify", key, "empty", "--out", "r.txt")
+    assert "out: expected a name that ends in .html" in words
+    assert "level: expected" in complain(capsys, "watermark", "verify", key, "empty", "--level", "2")
 
 
 # --- wrap -------------------------------------------------------------------------------------------------------------
@@ -262,7 +251,7 @@ def test_wrap_writes_a_program_without_an_extractor(
     owner = OwnerKey.load(key)
     (tmp_path / "a_net_of_mine.py").write_text(NETWORK)
     for name in ("m.pt2", "m.onnx"):
-        words = say(capsys, "wrap", key, "a_net_of_mine:make", "--out", name)
+        words = say(capsys, "watermark", "wrap", key, "a_net_of_mine:make", "--out", name)
         assert "takes images (any number, 3, any height, any width) in [0, 1]; it holds no extractor" in words
     program = torch.export.load("m.pt2").module()
     session = onnxruntime.InferenceSession("m.onnx", providers=["CPUExecutionProvider"])
@@ -280,7 +269,7 @@ def test_wrap_writes_a_program_without_an_extractor(
         for secret in owner.mark.extractor.parameters():
             assert secret.numel() <= 32 or secret.detach().numpy().tobytes() not in blob
         assert owner.mark.embedder.strength.out.weight.detach().numpy().tobytes() in blob
-    words = say(capsys, "wrap", key, "m.pt2", "--out", "twice.pt2")
+    words = say(capsys, "watermark", "wrap", key, "m.pt2", "--out", "twice.pt2")
     assert "(any number, 3, any height, any width)" in words
 
 
@@ -298,8 +287,9 @@ def test_wrap_says_what_is_no_network(
         ("none.pt2", "network: there is no file none.pt2"),
         ("bad.pt2", "network: bad.pt2 is no exported program"),
     ):
-        assert words in complain(capsys, "wrap", key, network, "--out", "m.pt2")
-    assert "ends in .pt2 or .onnx" in complain(capsys, "wrap", key, "another_net_of_mine:make", "--out", "m.pth")
+        assert words in complain(capsys, "watermark", "wrap", key, network, "--out", "m.pt2")
+    words = complain(capsys, "watermark", "wrap", key, "another_net_of_mine:make", "--out", "m.pth")
+    assert "ends in .pt2 or .onnx" in words
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    words = complain(capsys, "wrap", key, "another_net_of_mine:make", "--out", "m.onnx")
+    words = complain(capsys, "watermark", "wrap", key, "another_net_of_mine:make", "--out", "m.onnx")
     assert "pip install 'visionlab[onnx]'" in words

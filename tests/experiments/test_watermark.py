@@ -168,7 +168,7 @@ def test_every_task_has_an_owner_and_thieves_of_its_own(tmp_path: Path) -> None:
         outcome = TASKS.measure(run)
         assert {"held at 32 (%)", "detected, JPEG 75 (%)", "PSNR (dB)"} <= set(outcome.metrics)
     files = {path.name.split("-")[2] + " " + path.name.split("-")[3] for path in tmp_path.glob("*.pt")}
-    assert files == {"sketch owner", "sketch thief", "blur owner", "blur thief"}
+    assert files == {f"{task} {whose}" for task in ("sketch", "blur") for whose in ("owner", "surrogate", "thief")}
     drawn = pairs_of(replace(run, preset=replace(settings, task="sketch")))["test"][1]
     assert not torch.equal(drawn, pairs_of(run)["test"][1]), "what a drawing network answers is no photograph"
 
@@ -205,3 +205,16 @@ def test_an_owner_who_expects_augmentation_has_another_extractor_and_the_same_ma
         not torch.equal(one, other)
         for one, other in zip(owned.mark.extractor.parameters(), expecting.mark.extractor.parameters(), strict=True)
     )
+
+
+def test_only_what_ships_is_taken_from_what_ships() -> None:
+    settings = replace(short(CONTROL.preset("long")), shipped=True)
+    run = Job("rings: all", 0, settings, "eurosat_mini", "cpu")
+    images = pairs_of(run)
+    ring = owner_of(run, "rings", images["owner"]).mark
+    assert isinstance(ring, SpatialMark)
+    assert torch.equal(ring.pattern, ring.pattern.flip(-1)), "no logo in its place"
+    few, history = theft.thief_of(run, ring, theft.Thief(answers="clean", queries=20), images)
+    assert history, "who has 20 pairs is not the thief that ships, who had 950"
+    assert not theft.thief_of(run, ring, theft.Thief(answers="clean"), images)[1]
+    assert isinstance(few, torch.nn.Module)

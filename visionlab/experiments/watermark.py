@@ -14,8 +14,9 @@ from visionlab.experiments.claim import Claim, Kept
 from visionlab.experiments.experiment import Experiment
 from visionlab.experiments.poison_ink import EUROSAT_LICENCE, WORLD_LICENCE
 from visionlab.experiments.watermark_code import COLOUR, REGIONS
+from visionlab.experiments.watermark_controls import HELD
 from visionlab.experiments.watermark_setting import CHANGES, SYMBOLS, Setting
-from visionlab.experiments.watermark_tasks import DEEDS, OTHERS, measure_tasks, owner_of_task
+from visionlab.experiments.watermark_tasks import DEEDS, OTHERS, measure_tasks
 from visionlab.experiments.watermark_theft import THIEVES, measure_theft
 from visionlab.protection import (
     owner,
@@ -40,8 +41,8 @@ from visionlab.weights import Card
 
 __all__ = ["EXPERIMENTS", "WEIGHTS"]
 
-HELD, ONE = "held at 32 (%)", "detected (%)"
-"""Sets of 32 answers for which theft is claimed; single answers in which the mark is found."""
+ONE = "detected (%)"
+"""Single answers in which the mark is found."""
 ABSTRACT = "abstract: common data augmentation"
 DECIDES = (
     theft.OF_MARK, theft.COUNTS, theft.TUNED_ON, theft.Stamped, theft.Perceptual, theft.network_of, theft.thief_of,
@@ -250,12 +251,16 @@ TASKS = Experiment(
     variants=tuple(f"{task}: {deed}" for task in OTHERS for deed in DEEDS),
     measure=measure_tasks,
     presets={
-        "quick": replace(QUICK, variants=("blur: own answers",), shipped=False),
+        "quick": Setting(
+            clean=QUICK.thief,
+            structure=replace(watermark_training.RECIPE, steps=60, warmup=18),
+            variants=("blur: own answers",),
+        ),
         "long": Setting(),
         "gpu": Setting(**LARGE, size=64, variants=("noise: all", "noise: clean thief, all")),
     },
     data=("eurosat_mini", "world"),
-    defined_by=(*DECIDES, DEEDS, OTHERS, owner_of_task),
+    defined_by=(*DECIDES, DEEDS, OTHERS, setting.initial_owner, setting.surrogate_of),
     versions={"world": world.VERSION},
     claims=tuple(
         Claim(
@@ -281,7 +286,14 @@ CONTROL = Experiment(
         "gpu": Setting(**LARGE, size=64, variants=("rings: all", "rings: clean thief, all")),
     },
     data=("eurosat_mini", "world"),
-    defined_by=(*DECIDES, controls.CONTROLS, controls.augmenting_owner, spatial_mark.rings, spatial_mark.Printed),
+    defined_by=(
+        *DECIDES,
+        controls.CONTROLS,
+        controls.augmenting_owner,
+        setting.surrogate_of,
+        spatial_mark.rings,
+        spatial_mark.Printed,
+    ),
     versions={"world": world.VERSION},
     claims=controls.CLAIMS,
 )

@@ -11,12 +11,20 @@ from torch import Tensor
 from visionlab.data import world
 from visionlab.experiments.claim import Claim
 from visionlab.experiments.experiment import Experiment, Job, Outcome
-from visionlab.experiments.watermark_setting import SETS, Setting, file_of, mark_of, pairs_of
+from visionlab.experiments.watermark_setting import (
+    SETS,
+    Setting,
+    file_of,
+    initial_owner,
+    mark_of,
+    pairs_of,
+    surrogate_of,
+)
 from visionlab.measure.image_quality import psnr
 from visionlab.protection import owner, watermark_training
 from visionlab.protection.hiding import ColourHider, Hider, Reader
 from visionlab.protection.interference import Interference
-from visionlab.protection.owner import WIDTH, marked_answers, own_structure
+from visionlab.protection.owner import marked_answers, own_structure
 from visionlab.protection.owner_key import small_mark
 from visionlab.protection.poison_ink import ink_loss
 from visionlab.protection.regions import class_means, edge_map, paint, regions
@@ -27,7 +35,6 @@ from visionlab.protection.surrogate_networks import SurrogateUNet
 from visionlab.protection.tasks import answers, pairs
 from visionlab.protection.verification import pooled
 from visionlab.protection.watermark import ENOUGH, Reading, StructureMark, unmarked
-from visionlab.train.loop import Recipe, start
 from visionlab.train.randomness import generator, seeded
 
 __all__ = ["COLOUR", "OWN", "REGIONS", "Coded", "measure_colour", "measure_regions"]
@@ -49,37 +56,21 @@ class Coded(Setting):
     faint: float = 0.04
 
 
-def surrogate_of(job: Job, name: str, width: int, asked: Tensor, given: Tensor, recipe: Recipe) -> SurrogateUNet:
-    """Train a surrogate; a thief's pairs are augmented in every way, the owner's are not."""
-    with seeded(job.seed, 2):
-        network = SurrogateUNet(width, levels=(job.preset.size // 4).bit_length() - 1)
-    train_surrogate(
-        network, asked, given, recipe, augmentation=AUGMENTATIONS["all" if name == "thief" else "none"], seed=job.seed,
-        fabric=start(recipe.precision, job.device), checkpoint=file_of(job, f"surrogate-{name}"),
-    )  # fmt: skip
-    return network.cpu().eval()
-
-
 def measure_colour(job: Job) -> Outcome:
     """Train embedder and extractor without adversarial stage, and read the code from the owner's own answers."""
     preset: Coded = job.preset
     images = pairs_of(job)
-    (asked, truth), (_, wanted) = images["owner"], images["test"]
-    clean = surrogate_of(job, "clean", WIDTH, asked, truth, preset.clean)
-    mark = mark_of("structure", preset, job.seed)
+    wanted = images["test"][1]
+    loss = preset.loss if job.variant == "colour loss" else replace(preset.loss, colour=0.0)
+    owned = initial_owner(job, images["owner"], loss, job.checkpoint)
+    mark, history = owned.mark, owned.history
     assert isinstance(mark, StructureMark)
-    weights = preset.loss if job.variant == "colour loss" else replace(preset.loss, colour=0.0)
-    run = watermark_training.train_mark(
-        mark, asked, truth, answers(clean, asked), preset.structure, weights=weights, seed=job.seed,
-        fabric=start(preset.structure.precision, job.device), hook=job.hook, checkpoint=job.checkpoint,
-    )  # fmt: skip
-    mark.cpu().eval()
     symbols = torch.tensor(OWN[:1])
     own = marked_answers(mark, wanted, symbols)
     metrics = {"PSNR (dB)": psnr(own, wanted).mean().item()}
     for name, found in (("own", own), ("clean", wanted)):
         metrics |= told(mark, found, symbols, name)
-    return Outcome(metrics, run.history[:-1:10] + run.history[-1:], network=mark)
+    return Outcome(metrics, history[:-1:10] + history[-1:], network=mark)
 
 
 def measure_regions(job: Job) -> Outcome:
@@ -102,7 +93,7 @@ def measure_regions(job: Job) -> Outcome:
     symbols = torch.tensor(OWN)
     asked, truth = images["thief"]
     given = marked_answers(owned.mark, truth, symbols)
-    thief = surrogate_of(job, "thief", 32, asked, given, preset.thief)
+    thief = surrogate_of(job, "thief", 32, asked, given, preset.thief, augmentation="all")
     own, stolen = marked_answers(owned.mark, wanted, symbols), answers(thief, question)
     metrics = {"PSNR (dB)": psnr(own, wanted).mean().item()}
     for name, found in (("own", own), ("stolen", stolen), ("clean", wanted)):
@@ -142,7 +133,7 @@ COLOUR = Experiment(
         "gpu": Coded(structure=replace(watermark_training.RECIPE, steps=4000, warmup=1200, batch=128), size=64),
     },
     data=("eurosat_mini", "world"),
-    defined_by=(*BASIS, mark_of, edge_map, adaptive_threshold, sobel_magnitude),
+    defined_by=(*BASIS, initial_owner, mark_of, edge_map, adaptive_threshold, sobel_magnitude),
     versions={"world": world.VERSION},
     claims=(
         Claim(

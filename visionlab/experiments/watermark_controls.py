@@ -12,18 +12,16 @@ from typing import Any
 
 from visionlab.experiments.claim import Claim, Kept
 from visionlab.experiments.experiment import Job, Outcome
-from visionlab.experiments.watermark_setting import Pairs, file_of, owner_of, pairs_of
+from visionlab.experiments.watermark_setting import Pairs, file_of, owner_of, pairs_of, surrogate_of
 from visionlab.experiments.watermark_theft import TUNED_ON, Thief, measured
 from visionlab.protection.owner import WIDTH, Owned, marked_answers
 from visionlab.protection.spatial_mark import SpatialMark
 from visionlab.protection.spatial_training import adversarial_stage
-from visionlab.protection.surrogate import AUGMENTATIONS, train_surrogate
-from visionlab.protection.surrogate_networks import SurrogateUNet
+from visionlab.protection.surrogate import AUGMENTATIONS
 from visionlab.protection.tasks import answers
 from visionlab.train.loop import start
-from visionlab.train.randomness import seeded
 
-__all__ = ["ALONE", "CLAIMS", "CONTROLS", "EXPECTING", "augmenting_owner", "measure_controls"]
+__all__ = ["ALONE", "CLAIMS", "CONTROLS", "EXPECTING", "HELD", "augmenting_owner", "measure_controls"]
 
 EXPECTING = ", augmenting owner"
 """How the names of thieves end whose victim expects augmentation."""
@@ -60,14 +58,11 @@ def augmenting_owner(job: Job, owned: Owned, images: Pairs) -> Owned:
     kept = 3 * len(asked) // 4
     mark = copy.deepcopy(owned.before)
     assert isinstance(mark, SpatialMark)
-    with seeded(job.seed, 3):
-        surrogate = SurrogateUNet(WIDTH, levels=(preset.size // 4).bit_length() - 1)
-    train_surrogate(
-        surrogate, asked[:kept], marked_answers(mark, truth[:kept]), preset.spatial_marked,
-        augmentation=AUGMENTATIONS["all"], seed=job.seed, fabric=start(preset.spatial_marked.precision, job.device),
-        checkpoint=file_of(job, "owner-logo-augmented"),
+    surrogate = surrogate_of(
+        job, "augmented", WIDTH, asked[:kept], marked_answers(mark, truth[:kept]), preset.spatial_marked,
+        augmentation="all", draw=3,
     )  # fmt: skip
-    stolen = answers(surrogate.cpu().eval(), asked[kept:])
+    stolen = answers(surrogate, asked[kept:])
     adversarial_stage(
         mark, asked[kept:], truth[kept:], stolen, preset.spatial_reading, seed=job.seed,
         fabric=start(preset.spatial_reading.precision, job.device), checkpoint=file_of(job, "owner-logo-expecting"),
@@ -76,6 +71,7 @@ def augmenting_owner(job: Job, owned: Owned, images: Pairs) -> Owned:
 
 
 HELD = "held at 32 (%)"
+"""Sets of 32 answers for which theft is claimed."""
 OURS: dict[str, Any] = {"source": "ours, a control", "metric": HELD}
 CLAIMS = (
     Claim(

@@ -24,7 +24,8 @@ from visionlab.protection.poison_ink import Weights
 from visionlab.protection.robustness import STANDARD, changed, uncovered
 from visionlab.protection.spatial_mark import Faint, Printed, SpatialMark, logo, rings
 from visionlab.protection.splits import split
-from visionlab.protection.surrogate import FINE_TUNING, RECIPE
+from visionlab.protection.surrogate import AUGMENTATIONS, FINE_TUNING, RECIPE, train_surrogate
+from visionlab.protection.surrogate_networks import SurrogateUNet
 from visionlab.protection.tasks import answers, pairs
 from visionlab.protection.verification import (
     Calibration,
@@ -35,13 +36,13 @@ from visionlab.protection.verification import (
     verify,
 )
 from visionlab.protection.watermark import Reading, StructureMark
-from visionlab.protection.watermark_training import WEIGHTS
-from visionlab.train.loop import Recipe
+from visionlab.protection.watermark_training import WEIGHTS, train_mark
+from visionlab.train.loop import Recipe, start
 from visionlab.train.randomness import generator, mix, seeded
 
 __all__ = [
-    "CHANGES", "SETS", "SYMBOLS", "Mark", "Pairs", "Setting", "calibrated", "evidence", "file_of", "held", "mark_of",
-    "owner_of", "pairs_of", "read", "shipped",
+    "CHANGES", "SETS", "SYMBOLS", "Mark", "Pairs", "Setting", "calibrated", "evidence", "file_of", "held",
+    "initial_owner", "mark_of", "owner_of", "pairs_of", "read", "shipped", "surrogate_of",
 ]  # fmt: skip
 
 Mark = StructureMark | SpatialMark
@@ -147,9 +148,9 @@ def file_of(job: Job, name: str) -> Path | None:
 
 
 def owner_of(job: Job, kind: str, own: tuple[Tensor, Tensor]) -> Owned:
-    """Train the owner's networks of a kind, as `mark_of` has them, on the owner's pairs; or load those that ship."""
+    """Train the owner's networks of a kind, as `mark_of` has them, on the owner's pairs; or load them, if they ship."""
     preset: Setting = job.preset
-    if preset.shipped:
+    if preset.shipped and kind in MARKS:
         mark = shipped(MARKS[kind], job.data)
         return Owned(mark, mark, shipped("thief_clean_none", job.data), [])
 
@@ -166,8 +167,44 @@ def owner_of(job: Job, kind: str, own: tuple[Tensor, Tensor]) -> Owned:
     )  # fmt: skip
 
 
+def surrogate_of(
+    job: Job,
+    name: str,
+    width: int,
+    asked: Tensor,
+    given: Tensor,
+    recipe: Recipe,
+    *,
+    augmentation: str = "none",
+    draw: int = 2,
+) -> SurrogateUNet:
+    """Train a surrogate, kept under a name that all variants of a run share; ``draw`` tells its first weights apart."""
+    with seeded(job.seed, draw):
+        network = SurrogateUNet(width, levels=(job.preset.size // 4).bit_length() - 1)
+    train_surrogate(
+        network, asked, given, recipe, augmentation=AUGMENTATIONS[augmentation], seed=job.seed,
+        fabric=start(recipe.precision, job.device), checkpoint=file_of(job, f"surrogate-{name}"),
+    )  # fmt: skip
+    return network.cpu().eval()
+
+
+def initial_owner(job: Job, own: tuple[Tensor, Tensor], loss: Weights, checkpoint: Path | None) -> Owned:
+    """Train a structure mark on the owner's pairs by its initial stage alone, which a mark on edges can do with."""
+    preset: Setting = job.preset
+    asked, truth = own
+    clean = surrogate_of(job, "clean", owner.WIDTH, asked, truth, preset.clean)
+    mark = mark_of("structure", preset, job.seed)
+    assert isinstance(mark, StructureMark)
+    run = train_mark(
+        mark, asked, truth, answers(clean, asked), preset.structure, weights=loss, seed=job.seed,
+        fabric=start(preset.structure.precision, job.device), hook=job.hook, checkpoint=checkpoint,
+    )  # fmt: skip
+    mark.cpu().eval()
+    return Owned(mark, mark, clean, run.history)
+
+
 MARKS = {"structure": "mark", "logo": "logo"}
-"""First part of the names of weights."""
+"""First part of the names of the weights of marks that ship."""
 
 
 def shipped(name: str, data: str) -> nn.Module:

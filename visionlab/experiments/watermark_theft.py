@@ -141,7 +141,7 @@ class Perceptual(nn.Module):
 def thief_of(job: Job, mark: Mark, thief: Thief, images: Pairs) -> tuple[nn.Module, list[dict[str, float]]]:
     """Train a thief's network; one that is tuned or pruned in the end goes on from one that is not."""
     preset: Setting = job.preset
-    if preset.shipped and thief.answers == "clean":
+    if preset.shipped and thief.answers == "clean" and not thief.queries:
         return shipped(f"thief_clean_{thief.augmentation}", job.data), []
     asked, truth = images["thief"]
     first = replace(thief, tuned=False, pruned=0.0)

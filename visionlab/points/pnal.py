@@ -89,7 +89,7 @@ class Cleaning:
 class LabelMemory:
     """What is remembered of every training point: its last predictions, and its label once that has been corrected.
 
-    Ten bytes a point with four slots, beside its cluster. A network's state does not hold it; the loop's checkpoint
+    Nine bytes a point with four slots, beside its cluster. A network's state does not hold it; the loop's checkpoint
     does.
 
     Args:

@@ -32,6 +32,7 @@ from visionlab.data.clouds import UNLABELLED
 
 __all__ = [
     "LOSSES",
+    "TRUNCATED",
     "UNLABELLED",
     "cross_entropy",
     "gce",
@@ -159,12 +160,13 @@ def _check_threshold(threshold: float | int) -> None:
         raise ValueError(f"threshold: expected above 0 and up to 1, got {threshold}")
 
 
+TRUNCATED = {"truncated GCE": 0.7, "truncated GCE, q = 1": 1.0}
+"""Losses with a weight for each point, and their q."""
 LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "cross entropy": cross_entropy,
     "SCE": sce,
     "GCE": gce,
     "GCE, q = 1": partial(gce, q=1.0),
-    "truncated GCE": truncated_gce,
-    "truncated GCE, q = 1": partial(truncated_gce, q=1.0),
+    **{name: partial(truncated_gce, q=q) for name, q in TRUNCATED.items()},
 }
 """The losses by name; those with q = 1 are what the code of PNAL runs."""

@@ -14,7 +14,14 @@ from torch.utils.data import TensorDataset
 
 from visionlab.points.blocks import Blocks
 from visionlab.points.pnal import Cleaning, LabelMemory
-from visionlab.points.robust_losses import LOSSES, cross_entropy, masked_mean, truncated_gce, truncation_weights
+from visionlab.points.robust_losses import (
+    LOSSES,
+    TRUNCATED,
+    cross_entropy,
+    masked_mean,
+    truncated_gce,
+    truncation_weights,
+)
 from visionlab.train.loop import Fit, Hook, Recipe, fit
 from visionlab.train.randomness import generator
 from visionlab.train.stream import Batch, Shuffled
@@ -70,9 +77,9 @@ class CleaningLoss:
 
     def _of_points(self, logits: Tensor, targets: Tensor, ids: Tensor) -> Tensor:
         """The loss of each point; truncated ones leave points out that were far off when it was last looked."""
-        if not self.loss.startswith("truncated"):
+        if self.loss not in TRUNCATED:
             return LOSSES[self.loss](logits, targets)
-        memory, q = self.memory, 1.0 if self.loss.endswith("q = 1") else 0.7
+        memory, q = self.memory, TRUNCATED[self.loss]
         if memory.weights is None:
             memory.weights = torch.ones_like(memory.counter, dtype=torch.float32)
         if memory.calls // self.calls % LOOKED_EVERY == 1:  # the second epoch, the fifth
