@@ -87,8 +87,8 @@ class Faint(nn.Module):
 class Printed(nn.Module):
     """Image and logo to marked image, with nothing learned: paper makes it lighter and ink darker, all by as much.
 
-    A control for `Faint`, which writes a fine pattern of its own and not the logo: what is printed has the logo's
-    symmetries, and no detail.
+    A control for `Faint`, which writes ink as a fine texture of its own: what is printed has the logo's symmetries, and
+    no detail.
 
     Args:
         decibels: PSNR of the marked image, before it is clipped and rounded.

@@ -35,27 +35,27 @@ GROUND = "#E3E3E3"
 
 
 def mark_strip(views: Mapping[str, Any]) -> Figure:
-    """Show answers on their way, one a row: clean, to be hidden, marked, difference, changed, and two drawings.
+    """Show answers on their way, one a row: clean, to be hidden, marked, difference, and two drawings.
 
     Args:
         views: by name, `watermark_probe.MarkView`.
     """
     parts = {
         "clean": "clean answer", "pattern": "to be hidden", "marked": "marked", "residual": "difference ×8",
-        "changed": "changed", "drawing": "read from it", "clean_drawing": "read without mark",
+        "drawing": "read from it", "clean_drawing": "read without mark",
     }  # fmt: skip
     rows = {name: {title: getattr(view, part) for part, title in parts.items()} for name, view in views.items()}
     fig, axes = picture_grid(rows, cell=(1.6, 1.85))
     words = []
     for line, (name, view) in zip(axes, views.items(), strict=True):
         line[3].set_xlabel(f"{view.psnr:.1f} dB", fontsize=10, labelpad=2)
-        for axis, score in ((line[5], view.score), (line[6], view.clean_score)):
+        for axis, score in ((line[4], view.score), (line[5], view.clean_score)):
             axis.set_xlabel(f"score {score:.2f}", fontsize=10, labelpad=2)
         found = {True: "found", False: "not found", None: "too little structure to look at"}[view.found]
         words.append(
             f"{name}: {view.psnr:.1f} dB, score {view.score:.2f}, without mark {view.clean_score:.2f}, {found}"
         )
-    return figure(fig, f"Answers, their mark and what is read from them. {'; '.join(words)}.", few_colours=True)
+    return figure(fig, f"Answers, their mark and what is read from them. {'; '.join(words)}.")
 
 
 def theft_rows(rows: Mapping[str, Mapping[str, np.ndarray]], alt: str) -> Figure:
