@@ -88,7 +88,7 @@ PAPERS = (
         front="visionlab.points.pnal",
         lab="08_pnal",
         app="noisy_points_demo",
-        experiments=tuple(f"pnal/{name}" for name in ("noise", "correction", "warm-up", "control", "scans")),
+        experiments=tuple(f"pnal/{name}" for name in ("noise", "correction", "control", "scans")),
     ),
     Paper(
         key="poison_ink",
