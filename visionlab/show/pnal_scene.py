@@ -36,13 +36,13 @@ PARTNERS = {"wall": "door", "chair": "sofa", "table": "shelf", "lamp": "clutter"
 def controls(rooms: Sequence[Cloud]) -> tuple[Slider | Choice, ...]:
     """What can be chosen: room, kind and rate of noise, clusters, colours, and from where to look."""
     return (
-        Slider("room", "room", 1, len(rooms), 1, 1),
+        Slider("room", "room", 1.0, float(len(rooms)), 1.0, 1.0),
         Choice("kind", "wrong labels", KINDS, KINDS[0]),
-        Slider("rate", "rate", 0, 90, 5, 60, "%"),
-        Slider("seed", "another draw", 0, 20, 1, 0),
+        Slider("rate", "rate", 0.0, 90.0, 5.0, 60.0, "%"),
+        Slider("seed", "another draw", 0.0, 20.0, 1.0, 0.0),
         Choice("colour", "colour by", COLOURINGS, COLOURINGS[0]),
-        Slider("clusters", "clusters", 5, 200, 5, 60),
-        Slider("turn", "turn", -180, 180, 5, -60, "°"),
+        Slider("clusters", "clusters", 5.0, 200.0, 5.0, 60.0),
+        Slider("turn", "turn", -180.0, 180.0, 5.0, -60.0, "°"),
     )
 
 
@@ -139,7 +139,7 @@ def drawn(xyz: np.ndarray, colours: np.ndarray, turn: float, side: int = SIDE) -
     reach = np.linalg.norm(centred, axis=1).max()
     across, up = centred @ right, centred @ np.cross(eye, right)
     scale = 0.48 * side / max(reach, 1e-6)
-    columns, rows = side / 2 + scale * across, side / 2 - scale * up
+    columns, rows = np.rint(side / 2 + scale * across), np.rint(side / 2 - scale * up)
     radius = max(1.5, 0.35 * side / math.sqrt(len(xyz)))
     steps = np.arange(-math.ceil(radius), math.ceil(radius) + 1)
     disc = np.array([(y, x) for y in steps for x in steps if y * y + x * x <= radius * radius])
