@@ -14,7 +14,19 @@ from visionlab.points.robust_losses import cross_entropy
 from visionlab.points.robust_losses import masked_mean as mean_where
 from visionlab.points.voting import agreement, corrected
 
-__all__ = ["EXERCISES"]
+__all__ = ["EXERCISES", "REVEALED"]
+
+REVEALED: dict[str, tuple[str | float, str]] = {
+    "course": (
+        "it rises, then falls",
+        "XXX",
+    ),
+    "few": (
+        "worse",
+        "XXX",
+    ),
+}
+"""Answer and explanation of each prediction; kept here, so that the lab's own cell does not give them away."""
 
 
 # --- Which points are trusted -----------------------------------------------------------------------------------------
@@ -110,7 +122,6 @@ TRUSTED = Exercise(
         (TRUSTED_SOLUTION.replace(right, wrong), words)
         for right, wrong, words in (
             ("return label, counts.amax(1) == history.shape[1]", "return label", "it returns Tensor, expected two"),
-            ("counts.amax(1) == history.shape[1]", "counts.amax(1) / history.shape[1]", "trusted torch.float32"),
             (".sum(1)", ".sum(0)", "label: for a history (7, 3) of 5 classes the shape is (3,), expected (7,)"),
             ("counts.argmax(1)", "history[:, -1].long()", "remembered as 1, 3, 3, 0 (of 4 classes) has label 0"),
             ("counts.argmax(1)", "classes - 1 - counts.flip(1).argmax(1)", "2, 1, 2, 1 (of 4 classes) has label 2"),
@@ -153,20 +164,13 @@ def _vote(own: Answer, label: Sequence[int], sure: Sequence[int], cluster: Seque
 VOTES = (
     ("the majority of each cluster", [3, 2, 2, 1, 1, 0], [1] * 6, [0, 0, 0, 1, 1, 1], "2 has most votes, then 1 has"),
     ("points in any order", [3, 0, 2, 1, 3, 0], [1] * 6, [1, 0, 1, 0, 1, 0], "a cluster's points lie anywhere"),
-    (
-        "who votes and who gets the label",
-        [3, 1, 1, 0],
-        [1, 0, 0, 1],
-        [0, 0, 0, 1],
-        "those trusted vote, all get the label",
-    ),
+    ("who votes, who gets it", [3, 1, 1, 0], [1, 0, 0, 1], [0, 0, 0, 1], "those trusted vote, all get the label"),
     ("the smaller one of equals", [2, 1, 0, 3, 3, 0], [1] * 6, [0, 0, 1, 1, 1, 1], "of as many votes, the smaller"),
     ("a cluster without a trusted point", [2, 2, 3, 1], [1, 1, 0, 0], [0, 0, 1, 1], "without votes its label is -1"),
     ("no trusted point at all", [2, 2, 3, 1], [0, 0, 0, 0], [0, 0, 1, 1], "without votes labels are -1"),
     ("numbers with gaps", [2, 1, 2, 1, 1, 3], [1] * 5 + [0], [0, 907, 0, 907, 3, 12], "numbers are only names"),
     ("negative numbers", [2, 1, 2, 1, 1, 3], [1] * 5 + [0], [-3, 5, -3, 5, 5, -8], "numbers are only names"),
 )
-
 
 VOTE_SOLUTION = """
 import torch
@@ -208,7 +212,6 @@ VOTE = Exercise(
             ("place[trusted] * classes + label[trusted]", "place * classes + label", "it gives [1, 1, 1, 0]"),
             ("return winner[place]", "return torch.where(trusted, winner[place], -1)", "it gives [3, -1, -1, 0]"),
             ("return winner[place]", "return torch.where(trusted, winner[place], label)", "it gives [3, 1, 1, 0]"),
-            ("return winner[place]", "return winner[place[trusted]]", "the shape is (5,), expected (9,)"),
             ("table.argmax(1), -1", "classes - 1 - table.flip(1).argmax(1), -1", "of as many votes, the smaller"),
             ("torch.where(table.amax(1) > 0, table.argmax(1), -1)", "table.argmax(1)", "it gives [2, 2, 0, 0]"),
             ("winner[place]", "torch.where(winner[place] < 0, label, winner[place])", "it gives [2, 2, 3, 1]"),
@@ -216,12 +219,6 @@ VOTE = Exercise(
             ("cluster.unique(return_inverse=True)", "torch.arange(cluster.max() + 1), cluster", "cluster [-3, 5, -3"),
             ("cluster.unique(", "cluster.unique_consecutive(", "a cluster's points lie anywhere"),
             (", minlength=len(ids) * classes", "", "your code raised RuntimeError: shape"),
-            (
-                "bincount(votes, minlength=len(ids) * classes)",
-                "zeros(len(ids) * classes).index_fill(0, votes, 1)",
-                "0, 0, 0], exp",
-            ),
-            ("place[trusted] * classes", "0 * place[trusted]", "2 has most votes, then 1"),
         )
     ),
 )
