@@ -55,6 +55,7 @@ CHANGED: dict[str, Case] = {
     "smallest loss decides": Case(cleaning=(("rule", "first"),)),
     "each point for itself": Case(cleaning=(("rule", "point"),)),
     "eight must agree": Case(cleaning=(("slots", 8),)),
+    "votes end after three epochs": Case(cleaning=(("rounds", 3),)),
     "others are zeros": Case(cleaning=(("unselected", "zero"),)),
     "short warm-up": Case(cleaning=(("warmup", 8),)),
     "long warm-up": Case(cleaning=(("warmup", 40),)),
@@ -168,6 +169,10 @@ CHANGED_CLAIMS = (
     _matters(
         "steady", "PNAL", "A longer memory keeps votes steadier than the published four predictions", 0.5,
         method="eight must agree", source="ours",
+    ),
+    _matters(
+        "enough", "PNAL", "Votes of three epochs, and then no more, leave better labels than votes to the end", 2.0,
+        method="votes end after three epochs", source="ours",
     ),
     _matters("small", "coarse clusters", "Clusters must be small: two objects in one get one label", 5.0),
     _matters(
