@@ -115,8 +115,11 @@ def test_look_alikes_are_taken_for_each_other() -> None:
 
 def test_coarse_clusters_are_fewer_and_objects_pure() -> None:
     some = rooms(2, points=256, seed=100)
-    counts = {how: [len(c.unique()) for c in clusters_of(some, 40, how)] for how in ("fine", "coarse", "objects")}
+    counts = {
+        how: [len(c.unique()) for c in clusters_of(some, 40, how)] for how in ("fine", "finer", "coarse", "objects")
+    }
     assert counts["fine"] == [40, 40]
+    assert counts["finer"] == [80, 80]
     assert counts["coarse"] == [10, 10]
     assert counts["objects"] == [len(cloud.instances.unique()) for cloud in some]
 

@@ -59,6 +59,7 @@ CHANGED: dict[str, Case] = {
     "others are zeros": Case(cleaning=(("unselected", "zero"),)),
     "short warm-up": Case(cleaning=(("warmup", 8),)),
     "long warm-up": Case(cleaning=(("warmup", 40),)),
+    "twice as many clusters": Case(cleaning=(), grouped="finer"),
     "coarse clusters": Case(cleaning=(), grouped="coarse"),
     "true objects": Case(cleaning=(), grouped="objects"),
 }
@@ -173,6 +174,10 @@ CHANGED_CLAIMS = (
     _matters(
         "enough", "PNAL", "Votes of three epochs, and then no more, leave better labels than votes to the end", 2.0,
         method="votes end after three epochs", source="ours",
+    ),
+    _matters(
+        "finer", "PNAL", "Clusters half as large mend more labels still", 1.0, method="twice as many clusters",
+        source="ours",
     ),
     _matters("small", "coarse clusters", "Clusters must be small: two objects in one get one label", 5.0),
     _matters(
