@@ -37,20 +37,18 @@ def circular_shift(x: Shaped[Tensor, "b c h w"], groups: int) -> Shaped[Tensor, 
 
 
 def shift_max(
-    x: Float[Tensor, "b c h w"], a: Float[Tensor, "b branches shifts c"], groups: int
+    maps: Sequence[Float[Tensor, "b c h w"]], a: Float[Tensor, "b branches shifts c"]
 ) -> Float[Tensor, "b c h w"]:
-    """Return max over k of sum over j of a[:, k, j] * (x shifted j times), the definition of Dynamic Shift-Max.
+    """Return max over k of sum over j of a[:, k, j] * maps[j], the definition of Dynamic Shift-Max.
 
     Args:
-        x: maps (B, C, H, W).
-        a: coefficients (B, K, J, C), J = 1 or 2.
-        groups: G, by which the channels are shifted.
+        maps: J maps (B, C, H, W): the channels themselves, then shifted.
+        a: coefficients (B, K, J, C).
     """
     a = a[..., None, None]
-    branches = [a[:, k, 0] * x for k in range(a.shape[1])]
-    if a.shape[2] == 2:
-        shifted = circular_shift(x, groups)
-        branches = [torch.addcmul(branch, a[:, k, 1], shifted) for k, branch in enumerate(branches)]
+    branches = [a[:, k, 0] * maps[0] for k in range(a.shape[1])]
+    for j, shifted in enumerate(maps[1:], start=1):
+        branches = [torch.addcmul(branch, a[:, k, j], shifted) for k, branch in enumerate(branches)]
     return reduce(torch.maximum, branches)
 
 
@@ -112,12 +110,13 @@ class DynamicShiftMax(nn.Module):
         lengths = {len(row) for row in offsets}
         if lengths not in ({1}, {2}):
             raise ValueError(f"offsets: expected rows of one or of two numbers, got {offsets}")
-        self.groups = groups
+        self.groups, self.shifts = groups, lengths.pop()
         self.coefficients = Coefficients(channels, hidden=hidden, offsets=offsets)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """Return the activated maps."""
-        return shift_max(x, self.coefficients(x), self.groups)
+        maps = [x, circular_shift(x, self.groups)] if self.shifts == 2 else [x]
+        return shift_max(maps, self.coefficients(x))
 
     def multiply_adds(self, x: Float[Tensor, "b c h w"]) -> int:
         """Count what the mixes of ``x`` cost, K * J for each number of the map, without the coefficient branch."""
