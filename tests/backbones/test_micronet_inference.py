@@ -16,16 +16,12 @@ from visionlab.backbones.micronet_factorized import ChannelShuffle
 from visionlab.backbones.micronet_inference import FastMicroNet, Gather, inference_form
 
 
-def filled(network: nn.Module) -> nn.Module:
-    """The network with weights and statistics of the goldens' rule, unlike fresh ones."""
-    state = {name: entry(name, tuple(tensor.shape)) for name, tensor in network.state_dict().items()}
-    network.load_state_dict(state)
-    return network.eval()
-
-
 @pytest.fixture(scope="module", params=CONFIGURATIONS)
 def network(request: pytest.FixtureRequest) -> MicroNet:
-    return filled(timm.create_model(f"micronet_{request.param}").double())
+    """A network with weights and statistics of the goldens' rule, unlike fresh ones."""
+    network = timm.create_model(f"micronet_{request.param}").double().eval()
+    network.load_state_dict({name: entry(name, tuple(old.shape)) for name, old in network.state_dict().items()})
+    return network
 
 
 def difference(a: Tensor, b: Tensor) -> float:
@@ -70,14 +66,14 @@ def test_no_shuffle_and_no_norm_remains(network: MicroNet) -> None:
 )
 @pytest.mark.parametrize("dense", [None, 0])
 def test_every_option_of_the_network_has_a_fast_form(changes: dict, dense: int | None) -> None:
-    network = filled(toy(**changes).double())
+    network = toy(**changes).double()
     x = torch.randn(2, 3, 31, 32, dtype=torch.double)
     with torch.no_grad():
         assert difference(network(x), inference_form(network, dense=dense)(x)) < 1e-12
 
 
 def test_the_plain_network_stays_as_it_is_and_shares_nothing() -> None:
-    network = filled(toy()).train()
+    network = toy().train()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     fast = inference_form(network)
     assert network.training
@@ -96,7 +92,7 @@ def test_a_network_that_does_not_pool_is_refused() -> None:
 
 @pytest.fixture(scope="module")
 def exported() -> tuple[FastMicroNet, torch.export.ExportedProgram]:
-    fast = inference_form(filled(toy()))
+    fast = inference_form(toy())
     free = torch.export.Dim.AUTO
     return fast, torch.export.export(fast, (torch.randn(2, 3, 32, 40),), dynamic_shapes=({0: free, 2: free, 3: free},))
 

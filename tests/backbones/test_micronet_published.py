@@ -185,7 +185,7 @@ def test_blocks_of_a_checkpoint_are_left_to_strict(published: dict) -> None:
     part = {name: tensor for name, tensor in published.items() if name.startswith(("features.1.", "features.5."))}
     found = network.load_state_dict(part, strict=False)
     assert not found.unexpected_keys
-    assert len(found.missing_keys) == len(published) - len(part)
+    assert not [name for name in found.missing_keys if name.startswith(("stages.0.", "stages.3.blocks.0."))]
     assert torch.equal(network.stages[3].blocks[0].expand.norm.bias, published["features.5.layers.0.conv.1.bias"])
     with pytest.raises(RuntimeError, match="Missing key"):
         network.load_state_dict(part)
