@@ -75,14 +75,14 @@ class MergedConvolution(nn.Module):
         self.register_buffer("row", rows[order])
         self.register_buffer("between", shift1[source][order][None, :, None, None])
         self.register_buffer("behind", shift2[order])
-        self.stride, self.half, self.groups = column.stride[0], row.kernel_size[1] // 2, column.groups
+        self.stride, self.padding, self.groups = column.stride[0], row.kernel_size[1] // 2, column.groups
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h2 w2"]:
         """Return the convolved maps."""
         line = self.between.expand(-1, -1, -1, x.shape[3])
-        stride, padding = (1, self.stride), (0, self.half)
+        stride, padding = (1, self.stride), (0, self.padding)
         bias = F.conv2d(line, self.row, self.behind, stride=stride, padding=padding, groups=len(self.row))
-        return F.conv2d(x, self.kernel, stride=self.stride, padding=self.half, groups=self.groups) + bias
+        return F.conv2d(x, self.kernel, stride=self.stride, padding=self.padding, groups=self.groups) + bias
 
 
 class GatheredShiftMax(nn.Module):
@@ -222,7 +222,8 @@ def pointwise_layers(layer: GroupedPointwise, order: Tensor, dense: int | None, 
 def linear_layers(layer: NormedLinear, order: Tensor) -> list[nn.Module]:
     """Return a linear layer that reads features in ``order``, with its batch norm folded in, and its activation."""
     linear = layer.linear
-    weight, bias = linear.weight[:, order], linear.bias
+    weight: Tensor = linear.weight[:, order]
+    bias: Tensor = linear.bias
     if isinstance(layer.norm, nn.BatchNorm1d):
         scale, shift = scale_and_shift(layer.norm)
         weight, bias = weight * scale[:, None], bias * scale + shift
