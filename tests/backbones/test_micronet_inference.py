@@ -1,0 +1,118 @@
+"""The fast form of MicroNet: the same numbers without shuffles, batch norms or pairs, exportable, and faster."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+import timm
+import torch
+from torch import Tensor, nn
+
+from tests.backbones.test_micronet import TOY, toy
+from tests.filling import entry
+from visionlab.backbones.micronet import CONFIGURATIONS, MicroNet
+from visionlab.backbones.micronet_factorized import ChannelShuffle
+from visionlab.backbones.micronet_inference import FastMicroNet, Gather, inference_form
+
+
+@pytest.fixture(scope="module", params=CONFIGURATIONS)
+def network(request: pytest.FixtureRequest) -> MicroNet:
+    """A network with weights and statistics of the goldens' rule, unlike fresh ones."""
+    network = timm.create_model(f"micronet_{request.param}").double().eval()
+    network.load_state_dict({name: entry(name, tuple(old.shape)) for name, old in network.state_dict().items()})
+    return network
+
+
+def difference(a: Tensor, b: Tensor) -> float:
+    return ((a - b).abs().max() / a.abs().max()).item()
+
+
+@pytest.mark.parametrize("dense", [None, 0, 8192])
+def test_the_fast_form_computes_the_same(network: MicroNet, dense: int | None) -> None:
+    x = torch.randn(2, 3, 96, 65, dtype=torch.double)
+    with torch.no_grad():
+        expected = network(x)
+        assert expected.std() > 0.01
+        assert difference(expected, inference_form(network, dense=dense)(x)) < 1e-12
+
+
+def test_single_precision_and_other_sizes_agree(network: MicroNet) -> None:
+    fast = inference_form(network).float()
+    with torch.no_grad():
+        for size in ((224, 224), (1, 3), (33, 70)):
+            x = torch.randn(1, 3, *size)
+            assert difference(network(x.double()), fast(x)) < 1e-4
+
+
+def test_no_shuffle_and_no_norm_remains(network: MicroNet) -> None:
+    layers = list(inference_form(network, dense=None).modules())
+    assert not [layer for layer in layers if isinstance(layer, (ChannelShuffle, nn.BatchNorm1d, nn.BatchNorm2d))]
+    shifts = [layer for layer in layers if hasattr(layer, "shift")]
+    assert len([layer for layer in layers if isinstance(layer, Gather)]) == len(shifts) > 0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"normed_logits": False},
+        {"num_classes": 0},
+        {"offsets": ((1.0,), (0.0,))},
+        {"offsets": ((1.0, 0.0), (0.5, 0.5))},
+        {"rows": [row._replace(activations=(0, 0, 0)) for row in TOY["rows"]]},
+        {"rows": [row._replace(activations=(0, 1, 1)) for row in TOY["rows"]]},
+        {"rows": [row._replace(expansion=(1, 4)) for row in TOY["rows"]]},
+    ],
+)
+@pytest.mark.parametrize("dense", [None, 0])
+def test_every_option_of_the_network_has_a_fast_form(changes: dict, dense: int | None) -> None:
+    network = toy(**changes).double()
+    x = torch.randn(2, 3, 31, 32, dtype=torch.double)
+    with torch.no_grad():
+        assert difference(network(x), inference_form(network, dense=dense)(x)) < 1e-12
+
+
+def test_the_plain_network_stays_as_it_is_and_shares_nothing() -> None:
+    network = toy().train()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    fast = inference_form(network)
+    assert network.training
+    assert not fast.training
+    assert not any(p.requires_grad for p in fast.parameters())
+    for tensor in (*fast.parameters(), *fast.buffers()):
+        tensor.data.zero_()
+    assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
+    assert all(p.requires_grad for p in network.parameters())
+
+
+def test_a_network_that_does_not_pool_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected a network with global_pool 'avg', got ''"):
+        inference_form(toy(global_pool=""))
+
+
+@pytest.fixture(scope="module")
+def exported() -> tuple[FastMicroNet, torch.export.ExportedProgram]:
+    fast = inference_form(toy())
+    free = torch.export.Dim.AUTO
+    return fast, torch.export.export(fast, (torch.randn(2, 3, 32, 40),), dynamic_shapes=({0: free, 2: free, 3: free},))
+
+
+def test_it_can_be_exported_with_free_batch_and_sides(exported: tuple) -> None:
+    fast, program = exported
+    for shape in ((2, 3, 32, 40), (5, 3, 47, 32)):
+        x = torch.randn(shape)
+        assert torch.allclose(program.module()(x), fast(x), atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_it_runs_in_onnxruntime(exported: tuple) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    fast, program = exported
+    file = io.BytesIO()
+    torch.onnx.export(program, dynamo=True, verbose=False).save(file)
+    session = onnxruntime.InferenceSession(file.getvalue(), providers=["CPUExecutionProvider"])
+    for shape in ((2, 3, 32, 40), (5, 3, 47, 32)):
+        x = torch.randn(shape)
+        (got,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+        assert torch.allclose(torch.from_numpy(got), fast(x), atol=1e-4)
