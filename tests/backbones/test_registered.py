@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import importlib
+import pkgutil
 from typing import Any
 
 import pytest
@@ -12,10 +14,23 @@ from timm.models import group_parameters
 from timm.optim import param_groups_layer_decay
 from torch import Tensor, nn
 
+from visionlab import backbones
 from visionlab.papers import PAPERS
 
-NAMES = [name for paper in PAPERS for name in paper.models]
-SMALLEST = [paper.models[0] for paper in PAPERS if paper.models]
+
+def registered(module: str) -> list[str]:
+    """The networks that a module registers with timm, in the order of the file: the smallest first."""
+    names = vars(importlib.import_module(module))
+    return [name for name in names if timm.is_model(name) and timm.models.model_entrypoint(name).__module__ == module]
+
+
+FAMILIES = [
+    family
+    for module in pkgutil.iter_modules(backbones.__path__, "visionlab.backbones.")
+    if (family := registered(module.name))
+]
+NAMES = [name for family in FAMILIES for name in family]
+SMALLEST = [family[0] for family in FAMILIES]
 
 
 def meta(name: str, **options: Any) -> nn.Module:
@@ -29,15 +44,20 @@ def images(network: nn.Module, batch: int = 1) -> Tensor:
     return torch.rand(batch, *network.pretrained_cfg["input_size"], device=device)
 
 
+def last_map(features: Any) -> Tensor:
+    """Of a network with two streams, that of pixels."""
+    return features if isinstance(features, Tensor) else features.map
+
+
 @pytest.fixture(scope="module", params=SMALLEST)
 def real(request: pytest.FixtureRequest) -> nn.Module:
     torch.manual_seed(0)
     return timm.create_model(request.param).eval()
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_the_name_is_ours(name: str) -> None:
-    assert timm.models.model_entrypoint(name).__module__.startswith("visionlab.backbones.")
+@pytest.mark.parametrize("paper", PAPERS, ids=lambda paper: paper.key)
+def test_the_networks_of_a_paper_are_those_that_its_module_registers(paper: Any) -> None:
+    assert list(paper.models) == registered(paper.front)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -47,7 +67,7 @@ def test_its_configuration_is_true(name: str) -> None:
     assert isinstance(network.get_submodule(cfg["classifier"]), nn.Linear)
     assert isinstance(network.get_submodule(cfg["first_conv"]), nn.Conv2d)
     assert network.get_submodule(cfg["classifier"]).out_features == cfg["num_classes"]
-    assert tuple(network.forward_features(images(network)).shape[2:]) == tuple(cfg["pool_size"])
+    assert tuple(last_map(network.forward_features(images(network))).shape[2:]) == tuple(cfg["pool_size"])
     assert all(cfg[key] for key in ("license", "paper_ids", "paper_name", "origin_url", "mean", "std", "interpolation"))
     assert 0.8 <= cfg["crop_pct"] <= 1
 
@@ -91,7 +111,7 @@ def test_other_channels_and_no_classifier_can_be_asked_for(name: str) -> None:
     network = meta(name, in_chans=1, num_classes=0)
     assert network.get_submodule(network.pretrained_cfg["first_conv"]).in_channels == 1
     x = torch.empty(2, 1, *network.pretrained_cfg["input_size"][1:], device="meta")
-    assert network(x).shape == (2, network.num_features)
+    assert network(x).shape == (2, network.head_hidden_size)
 
 
 @pytest.mark.parametrize("name", SMALLEST)
@@ -112,20 +132,22 @@ def test_the_forward_pass_is_features_then_head(real: nn.Module) -> None:
         pre = real.forward_head(features, pre_logits=True)
     assert logits.shape == (2, real.num_classes)
     assert pre.shape == (2, real.head_hidden_size)
-    assert features.shape[1] == real.num_features
+    assert last_map(features).shape[1] == real.num_features
 
 
 def test_intermediate_maps_are_those_on_the_way(real: nn.Module) -> None:
     x = images(real)
     with torch.no_grad():
         final, maps = real.forward_intermediates(x)
-        assert torch.equal(final, real.forward_features(x))
+        assert all(torch.equal(a, b) for a, b in zip(final, real.forward_features(x), strict=True))
         assert [y.shape[1] for y in maps] == [info["num_chs"] for info in real.feature_info]
-        assert torch.equal(real.forward_intermediates(x, norm=True, intermediates_only=True)[-1], final)
+        assert torch.equal(real.forward_intermediates(x, norm=True, intermediates_only=True)[-1], last_map(final))
         early = real.forward_intermediates(x, indices=[0, 1], stop_early=True, intermediates_only=True)
         assert all(torch.equal(a, b) for a, b in zip(early, maps[:2], strict=True))
-        assert torch.equal(real.forward_intermediates(x, indices=[1], stop_early=True)[0], maps[1])
-        assert torch.equal(real.forward_intermediates(x, indices=1, stop_early=True)[0], final)
+        stopped = real.forward_intermediates(x, indices=[1], stop_early=True)[0]
+        assert torch.equal(last_map(stopped), maps[1])
+        whole = real.forward_intermediates(x, indices=1, stop_early=True)[0]
+        assert all(torch.equal(a, b) for a, b in zip(whole, final, strict=True))
         last = real.forward_intermediates(x, indices=1, output_fmt="NHWC", intermediates_only=True)
         assert torch.equal(last[0].permute(0, 3, 1, 2), maps[-1])
     with pytest.raises(ValueError, match="output_fmt: expected NCHW or NHWC, got 'NLC'"):
@@ -134,13 +156,13 @@ def test_intermediate_maps_are_those_on_the_way(real: nn.Module) -> None:
 
 @pytest.mark.parametrize("name", SMALLEST)
 def test_the_classifier_can_be_replaced_and_removed(name: str) -> None:
-    network = meta(name)
+    network = meta(name).eval()
     x = images(network)
     network.reset_classifier(7)
     assert network(x).shape == (1, 7)
     assert network.get_classifier().out_features == 7
     network.reset_classifier(0)
-    assert network(x).shape == (1, network.num_features)
+    assert network(x).shape == (1, network.head_hidden_size)
     network.reset_classifier(3, "")
     assert network(x).shape[-1] == 3
     assert network(x).ndim > 2
@@ -156,8 +178,8 @@ def test_layers_behind_the_wanted_maps_can_be_pruned(name: str, norm: bool) -> N
     x = images(network)
     last, maps = network.forward_intermediates(x, [0, 1], norm=norm)
     assert len(maps) == 2
-    assert last.shape == maps[1].shape == network.forward_features(x).shape
-    assert last.shape[1] == network.num_features == network(x).shape[-1]
+    assert last_map(last).shape == maps[1].shape == last_map(network.forward_features(x)).shape
+    assert last_map(last).shape[1] == network.num_features == network(x).shape[-1]
 
 
 def test_a_pruned_network_computes_the_same_maps(real: nn.Module) -> None:
@@ -166,7 +188,7 @@ def test_a_pruned_network_computes_the_same_maps(real: nn.Module) -> None:
         expected = real.forward_intermediates(x, [0, 1], intermediates_only=True)
         pruned = copy.deepcopy(real)
         pruned.prune_intermediate_layers([0, 1])
-        assert torch.equal(pruned.forward_features(x), expected[1])
+        assert torch.equal(last_map(pruned.forward_features(x)), expected[1])
     assert pruned.num_features == expected[1].shape[1]
 
 
