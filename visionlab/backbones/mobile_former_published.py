@@ -106,7 +106,7 @@ def describe(state: Mapping[str, Any], prefix: str = "") -> str:
             *([f"variant {name}"] if name else []),
             "no tokens" if tokens is None else f"{tokens.shape[0]} tokens of {tokens.shape[1]}",
             "no stem" if stem is None else f"stem {stem.shape[0]} from {stem.shape[1]} channels",
-            f"{len(blocks)} blocks of {blocks} channels in {groups} groups",
+            f"{len(blocks)} blocks of {blocks} channels" + (f" in {groups} groups" if groups > 1 else ""),
             "no classifier" if classifier is None else f"{classifier.shape[0]} classes",
         ]
     )
