@@ -105,11 +105,17 @@ class Former(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(dim, mlp_ratio * dim), nn.GELU(), nn.Linear(mlp_ratio * dim, dim))
         self.norm2 = nn.LayerNorm(dim)
 
-    def forward(self, tokens: Float[Tensor, "b m d"]) -> Float[Tensor, "b m d"]:
-        """Return the tokens after they have heard each other."""
+    def logits(self, tokens: Float[Tensor, "b m d"]) -> Float[Tensor, "b k m m"]:
+        """Return the scaled products of tokens and tokens, (B, heads, M, M)."""
         q = rearrange(self.query(tokens), "b m (k c) -> b k m c", k=self.heads)
-        kv = rearrange(tokens, "b m (k c) -> b k m c", k=self.heads)
-        heard = self.softmax((q * q.shape[-1] ** -0.5) @ kv.transpose(-2, -1)) @ kv
+        return (q * q.shape[-1] ** -0.5) @ rearrange(tokens, "b m (k c) -> b k c m", k=self.heads)
+
+    def forward(
+        self, tokens: Float[Tensor, "b m d"], logits: Float[Tensor, "b k m m"] | None = None
+    ) -> Float[Tensor, "b m d"]:
+        """Return the tokens after they have heard each other; ``logits`` where they are known already."""
+        weights = self.softmax(self.logits(tokens) if logits is None else logits)
+        heard = weights @ rearrange(tokens, "b m (k c) -> b k m c", k=self.heads)
         tokens = self.norm1(tokens + self.drop_path(self.proj(rearrange(heard, "b k m c -> b m (k c)"))))
         return self.norm2(tokens + self.mlp(tokens))
 
@@ -129,10 +135,18 @@ class ToMobile(nn.Module):
         self.softmax = nn.Softmax(dim=-2)
         self.drop_path = DropPath(drop_path)
 
-    def forward(self, x: Float[Tensor, "b c h w"], tokens: Float[Tensor, "b m d"]) -> Float[Tensor, "b c h w"]:
-        """Return the map after every pixel has taken from the tokens."""
+    def logits(self, x: Float[Tensor, "b c h w"], tokens: Float[Tensor, "b m d"]) -> Float[Tensor, "b k m hw"]:
+        """Return the scaled products of tokens and pixels, (B, heads, M, HW)."""
         key = rearrange(self.key(tokens), "b m (k c) -> b k m c", k=self.heads)
+        return (key * key.shape[-1] ** -0.5) @ rearrange(x, "b (k c) h w -> b k c (h w)", k=self.heads)
+
+    def forward(
+        self,
+        x: Float[Tensor, "b c h w"],
+        tokens: Float[Tensor, "b m d"],
+        logits: Float[Tensor, "b k m hw"] | None = None,
+    ) -> Float[Tensor, "b c h w"]:
+        """Return the map after every pixel has taken from the tokens; ``logits`` where they are known already."""
+        weights = self.softmax(self.logits(x, tokens) if logits is None else logits)
         value = rearrange(self.value(tokens), "b m (k c) -> b k c m", k=self.heads)
-        pixels = rearrange(x, "b (k c) h w -> b k c (h w)", k=self.heads)
-        weights = self.softmax((key * key.shape[-1] ** -0.5) @ pixels)
         return x + self.drop_path(rearrange(value @ weights, "b k c (h w) -> b (k c) h w", h=x.shape[2]))
