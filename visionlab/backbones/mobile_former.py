@@ -17,6 +17,7 @@ stem, head                                             `mobile_former_blocks.Ste
 variants, 26M to 508M                                  `CONFIGURATIONS`
 spatial-aware dynamic ReLU (object detection)          ``slopes="spatial"``, `mobile_former_mobile.Votes`
 ablations: no bridge, no dynamic ReLU, fewer tokens    `mobile_former_cuts`, ``slopes="static"``, ``tokens=(M, d)``
+end-to-end detector                                    `visionlab.heads.mobile_former_detection`, our sketch
 published weights                                      `mobile_former_published.read_published_names`
 =====================================================  ==========================================================
 

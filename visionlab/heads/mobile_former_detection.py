@@ -22,8 +22,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 from torchvision.ops import box_convert, generalized_box_iou, generalized_box_iou_loss
 
-from visionlab.backbones.mobile_former import MobileFormer, MobileFormerBlock
-from visionlab.backbones.mobile_former_blocks import initialise
+from visionlab.backbones.mobile_former import MobileFormer, MobileFormerBlock, initialise
 from visionlab.backbones.mobile_former_bridge import Former, ToFormer, Tokens, ToMobile
 from visionlab.backbones.mobile_former_mobile import ConvNorm, DynamicReLU, Regular, RegularMobile, Votes
 
