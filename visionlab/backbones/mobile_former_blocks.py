@@ -42,25 +42,23 @@ class MobileFormerBlock(nn.Module):
     def __init__(
         self,
         mobile: nn.Module,
-        to_former: nn.Module | None = None,
-        former: nn.Module | None = None,
-        to_mobile: nn.Module | None = None,
-        votes: nn.Module | None = None,
+        to_former: ToFormer | None = None,
+        former: Former | None = None,
+        to_mobile: ToMobile | None = None,
+        votes: Votes | None = None,
     ) -> None:
         super().__init__()
-        self.to_former = to_former or Bypass()
-        self.former = former or Bypass()
+        self.to_former: ToFormer | Bypass = to_former or Bypass()
+        self.former: Former | Bypass = former or Bypass()
         self.mobile = mobile
-        self.to_mobile = to_mobile or Bypass()
+        self.to_mobile: ToMobile | Bypass = to_mobile or Bypass()
         self.votes = votes
 
     def forward(self, x: Float[Tensor, "b c h w"], tokens: Float[Tensor, "b m d"]) -> tuple[Tensor, Tensor]:
         """Return the block's map and tokens."""
-        logits = votes = None
-        if self.votes is not None:
-            # A bridge that has been cut leaves no logits: then the first token steers all places.
-            logits = self.to_former.logits(tokens, x) if isinstance(self.to_former, ToFormer) else None
-            votes = None if logits is None else self.votes(logits, (x.shape[2], x.shape[3]))
+        logits = None if self.votes is None else self.to_former.logits(tokens, x)
+        # A bridge that was cut has no logits, and then the first token steers every place.
+        votes = None if self.votes is None or logits is None else self.votes(logits, (x.shape[2], x.shape[3]))
         tokens = self.former(self.to_former(tokens, x, logits))
         return self.to_mobile(self.mobile(x, tokens, votes), tokens), tokens
 

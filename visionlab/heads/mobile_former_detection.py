@@ -75,17 +75,14 @@ class QueryBlock(MobileFormerBlock):
         self, x: Float[Tensor, "b c h w"], tokens: Float[Tensor, "b q d"], positions: Float[Tensor, "b q d"]
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return map, tokens and positions."""
-        to_former, former, to_mobile = cast("tuple[ToFormer, Former, ToMobile]", self.parts())
-        logits = to_former.logits(tokens + positions, x + sine_places(x))
-        tokens = to_former(tokens, x, logits)
-        tokens = former(tokens, former.logits(tokens + positions))
-        x = self.mobile(x, tokens, cast(Votes, self.votes)(logits, (x.shape[2], x.shape[3])))
-        x = to_mobile(x, tokens, to_mobile.logits(x + sine_places(x), tokens + positions))
+        places = sine_places(x)
+        logits = self.to_former.logits(tokens + positions, x + places)
+        tokens = self.to_former(tokens, x, logits)
+        tokens = self.former(tokens, self.former.logits(tokens + positions))
+        votes = None if self.votes is None or logits is None else self.votes(logits, (x.shape[2], x.shape[3]))
+        x = self.mobile(x, tokens, votes)
+        x = self.to_mobile(x, tokens, self.to_mobile.logits(x + places, tokens + positions))
         return x, tokens, positions + self.adapt(tokens)
-
-    def parts(self) -> tuple[nn.Module, nn.Module, nn.Module]:
-        """Return both bridges with the Former between them."""
-        return self.to_former, self.former, self.to_mobile
 
 
 class UpSampling(nn.Module):
