@@ -1,0 +1,233 @@
+"""Labelled points to turn in a browser: plotly pictures for apps, one scene or several side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from visionlab.show.pnal import NONE
+from visionlab.show.widgets.room import CLASS_COLOURS, COLOURINGS, VERDICTS
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+    from torch import Tensor
+
+    from visionlab.data.clouds import Cloud
+
+__all__ = [
+    "DRAWN", "class_colour", "cloud_figure", "clouds_figure", "clusters_figure", "grid", "highlighted", "inside",
+    "mark", "object_figure", "thinned",
+]  # fmt: skip
+
+DRAWN = 20_000
+"""Points that are drawn at most, of all scenes together."""
+CEILING = 0.85
+"""What is higher in a room than this share of it hides the rest."""
+EYE = {"x": 0.95, "y": -1.25, "z": 1.05}
+"""From where scenes are seen at first, in their own sizes."""
+SKY = "rgba(128, 128, 128, 0.06)"
+
+
+def class_colour(k: int) -> str:
+    """The colour of a class, the same as in `visionlab.show.widgets.room`; grey for -1."""
+    return NONE if k < 0 else CLASS_COLOURS[k % len(CLASS_COLOURS)]
+
+
+def thinned(n: int, most: int = DRAWN) -> np.ndarray:
+    """Which of n points to draw: all, or as many as may be, drawn evenly and in order; always the same."""
+    return np.arange(n) if n <= most else np.sort(np.random.default_rng(0).permutation(n)[:most])
+
+
+def inside(xyz: np.ndarray) -> np.ndarray:
+    """Which points (N,) leave a room open from above: all but the highest."""
+    low, high = xyz[:, 2].min(), xyz[:, 2].max()
+    below = xyz[:, 2] <= low + CEILING * (high - low)
+    return below if high > low else np.ones(len(xyz), bool)
+
+
+def grid(xyz: np.ndarray) -> float:
+    """Metres between the lines of a scene's grid: 0.1, 1, 10 ..., some ten along the longest side at most."""
+    extent = float(np.ptp(xyz, axis=0).max())
+    return float(10.0 ** np.ceil(np.log10(extent / 12))) if extent > 0 else 1.0
+
+
+def clouds_figure(
+    xyz: np.ndarray,
+    panels: Mapping[str, np.ndarray],
+    classes: Sequence[str],
+    *,
+    colour: str = "class",
+    truth: np.ndarray | None = None,
+    rgb: np.ndarray | None = None,
+    size: np.ndarray | None = None,
+    ids: np.ndarray | None = None,
+    camera: str = "",
+) -> go.Figure:
+    """Draw the same points in scenes side by side, each by labels of its own.
+
+    Args:
+        xyz: (N, 3) places in metres, z up.
+        panels: title of each scene and its labels (N,), -1 where there is none.
+        classes: names.
+        colour: one of `COLOURINGS`: by class, by right or wrong, or as the points were scanned.
+        truth: (N,) labels that are right, for "verdict".
+        rgb: (N, 3) in [0, 1], for "rgb".
+        size: (N,) of the points, 0 to 1; all the same if not given.
+        ids: (N,) numbers of the points, that the pointer shows.
+        camera: pictures of one name keep the view that somebody has turned to.
+
+    Raises:
+        ValueError: if there is no panel, or what the colouring needs is not there.
+    """
+    from plotly.subplots import make_subplots
+
+    if colour not in COLOURINGS or not panels:
+        raise ValueError(f"colour, panels: expected one of {', '.join(COLOURINGS)}, a panel or more; got {colour!r}")
+    if (colour == "verdict" and truth is None) or (colour == "rgb" and rgb is None):
+        raise ValueError(f"truth, rgb: the colouring {colour!r} needs it")
+    ids = np.arange(len(xyz)) if ids is None else ids
+    base = float(np.clip(190 / np.sqrt(max(len(xyz), 1)), 1.8, 6.0))
+    sizes = np.full(len(xyz), base) if size is None else base * (0.45 + 0.85 * size)
+    fig = make_subplots(
+        1, len(panels), specs=[[{"type": "scene"}] * len(panels)], subplot_titles=list(panels), horizontal_spacing=0.01
+    )
+    named: set[str] = set()
+    for column, labels in enumerate(panels.values(), 1):
+        words = _words(labels, classes)
+        for name, mask, paint in _groups(labels, classes, colour, truth, rgb):
+            _scatter(fig, column, xyz[mask], sizes[mask], paint, name, [words[i] for i in np.flatnonzero(mask)],
+                     ids[mask], name not in named and colour != "rgb")  # fmt: skip
+            named.add(name)
+    fig.update_scenes(_scene(camera, grid(xyz)))
+    fig.update_layout(
+        height=500, margin={"l": 0, "r": 0, "t": 32, "b": 0}, uirevision=camera or None,
+        legend={"orientation": "h", "y": -0.02, "yanchor": "top", "x": 0.5, "xanchor": "center",
+                "itemsizing": "constant", "font": {"size": 14}},
+    )  # fmt: skip
+    fig.update_annotations(font_size=16)
+    return fig
+
+
+def highlighted(
+    xyz: np.ndarray, labels: np.ndarray, classes: Sequence[str], which: np.ndarray, title: str, *, what: str,
+    ids: np.ndarray, camera: str = "",
+) -> go.Figure:  # fmt: skip
+    """Draw some points by their labels, and all others pale.
+
+    Args:
+        xyz: (N, 3) places in metres.
+        labels: (N,) -1 where there is none.
+        classes: names.
+        which: (N,) the points.
+        title: of the scene.
+        what: they are, for the legend.
+        ids: as in `clouds_figure`.
+        camera: as in `clouds_figure`.
+    """
+    fig = clouds_figure(xyz, {title: labels}, classes, ids=ids, camera=camera)
+    fig.update_traces(marker_opacity=0.2, hoverinfo="skip", hovertemplate=None)
+    for k in np.unique(labels[which]).tolist():
+        name = "no label" if k < 0 else classes[k]
+        mark(fig, xyz[which & (labels == k)], f"{what}: {name}", class_colour(k))
+    return fig
+
+
+def mark(fig: go.Figure, xyz: np.ndarray, name: str, colour: str, symbol: str = "circle") -> None:
+    """Add large points to a picture of one scene."""
+    import plotly.graph_objects as go
+
+    x, y, z = xyz.astype(np.float32).T
+    marker = {"size": 6, "color": colour, "symbol": symbol, "line": {"width": 1, "color": "#333333"}}
+    hover = f"{name}<extra></extra>"
+    fig.add_trace(go.Scatter3d(x=x, y=y, z=z, mode="markers", name=name, marker=marker, hovertemplate=hover))
+
+
+def cloud_figure(cloud: Cloud, panels: Mapping[str, Tensor], *, colour: str = "class", camera: str = "") -> go.Figure:
+    """Draw a cloud open from above and with at most `DRAWN` points, by several labels.
+
+    Args:
+        cloud: whose own labels are the truth.
+        panels: title of each scene and its labels (N,).
+        colour: as in `clouds_figure`.
+        camera: as in `clouds_figure`.
+    """
+    shown = _drawn(cloud, len(panels))
+    return clouds_figure(
+        cloud.xyz.numpy()[shown], {title: labels.numpy()[shown] for title, labels in panels.items()}, cloud.classes,
+        colour=colour, truth=cloud.labels.numpy()[shown], rgb=cloud.rgb.numpy()[shown], ids=shown, camera=camera,
+    )  # fmt: skip
+
+
+def clusters_figure(cloud: Cloud, cluster: Tensor, *, camera: str = "") -> go.Figure:
+    """Draw the clusters (N,) of a cloud, from 0 on, each in a colour of its own."""
+    shown, count = _drawn(cloud), int(cluster.max()) + 1
+    paint = np.random.default_rng(3).uniform(0.12, 0.92, (count, 3))
+    return clouds_figure(
+        cloud.xyz.numpy()[shown], {f"{count:,} clusters": cloud.labels.numpy()[shown]}, cloud.classes, colour="rgb",
+        rgb=paint[cluster.numpy()[shown]], ids=shown, camera=camera,
+    )  # fmt: skip
+
+
+def object_figure(cloud: Cloud, which: Tensor, title: str) -> go.Figure:
+    """Draw one object (N,) of a cloud, all else pale."""
+    own = which.numpy()
+    shown = np.union1d(_drawn(cloud), np.flatnonzero(own))
+    return highlighted(
+        cloud.xyz.numpy()[shown], cloud.labels.numpy()[shown], cloud.classes, own[shown], title, what="the object",
+        ids=shown, camera="object",
+    )  # fmt: skip
+
+
+def _drawn(cloud: Cloud, scenes: int = 1) -> np.ndarray:
+    below = np.flatnonzero(inside(cloud.xyz.numpy()))
+    return below[thinned(len(below), DRAWN // scenes)]
+
+
+def _groups(
+    labels: np.ndarray, classes: Sequence[str], colour: str, truth: np.ndarray | None, rgb: np.ndarray | None
+) -> list[tuple[str, np.ndarray, Any]]:
+    """Name, points and colour of each trace."""
+    everything = np.ones(len(labels), bool)
+    if colour == "rgb" and rgb is not None:
+        return [("as scanned", everything, [f"rgb({r}, {g}, {b})" for r, g, b in np.rint(255 * rgb).astype(int)])]
+    if colour == "verdict" and truth is not None:
+        known = (labels >= 0) & (truth >= 0)
+        parts = {"right": known & (labels == truth), "wrong": known & (labels != truth)}
+        found = [(f"{name} label", mask, VERDICTS[name]) for name, mask in parts.items()]
+        found.append(("no label", ~known, NONE))
+    else:
+        found = [(name, labels == k, class_colour(k)) for k, name in enumerate(classes)]
+        found.append(("no label", labels < 0, NONE))
+    return [each for each in found if each[1].any()]
+
+
+def _scatter(
+    fig: Any, column: int, xyz: np.ndarray, sizes: np.ndarray, paint: Any, name: str, words: list[str],
+    ids: np.ndarray, in_legend: bool,
+) -> None:  # fmt: skip
+    import plotly.graph_objects as go
+
+    x, y, z = xyz.astype(np.float32).T
+    fig.add_trace(
+        go.Scatter3d(
+            x=x, y=y, z=z, mode="markers", name=name, legendgroup=name, showlegend=in_legend, text=words,
+            customdata=ids, marker={"size": sizes.astype(np.float32), "color": paint, "line": {"width": 0}},
+            hovertemplate="point %{customdata}: %{text}<br>x %{x:.2f}, y %{y:.2f}, z %{z:.2f} m<extra></extra>",
+        ),
+        row=1, col=column,
+    )  # fmt: skip
+
+
+def _words(labels: np.ndarray, classes: Sequence[str]) -> list[str]:
+    return [classes[k] if k >= 0 else "no label" for k in labels.tolist()]
+
+
+def _scene(camera: str, step: float) -> dict[str, Any]:
+    axis = {"title": "", "showticklabels": False, "showbackground": True, "backgroundcolor": SKY, "showspikes": False,
+            "gridcolor": "rgba(128, 128, 128, 0.2)", "zeroline": False, "dtick": step}  # fmt: skip
+    return {
+        "xaxis": axis, "yaxis": axis, "zaxis": axis, "aspectmode": "data", "dragmode": "orbit",
+        "camera": {"eye": EYE, "center": {"x": 0, "y": 0, "z": -0.12}}, "uirevision": camera or None,
+    }  # fmt: skip
