@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import tempfile
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -17,11 +18,12 @@ from visionlab.points.blocks import LEAST, squares
 from visionlab.points.clean import PRESETS, WHOLE, Cleaned, Doubt, check_clouds, clean_labels, doubtful
 from visionlab.points.clusters import dbscan, kmeans, published_features, purity
 from visionlab.points.label_noise import Noise, asymmetric, boundary, symmetric
+from visionlab.train.loop import Hook
 
 __all__ = [
-    "ALIKE", "CLUSTERS", "MOST", "NOISES", "RADIUS", "alike", "caught", "cleaned", "corrected_files", "described",
-    "doubts", "grouped", "has_objects", "member", "objects", "opened", "place_and_colour", "rows", "spoiled", "told",
-    "told_of_clusters", "verdict",
+    "ALIKE", "CLUSTERS", "MOST", "NOISES", "RADIUS", "Doubted", "alike", "caught", "cleaned", "corrected_files",
+    "described", "doubted", "grouped", "has_objects", "member", "objects", "opened", "place_and_colour", "rows",
+    "spoiled", "told", "told_of_clusters", "verdict",
 ]  # fmt: skip
 
 ALIKE = (
@@ -213,7 +215,7 @@ def told_of_clusters(cluster: Int[Tensor, " n"], purity: float) -> str:
     )
 
 
-def cleaned(clouds: Sequence[Cloud], hook: Callable[[int, int, dict[str, float]], None] | None = None) -> list[Cleaned]:
+def cleaned(clouds: Sequence[Cloud], hook: Hook | None = None) -> list[Cleaned]:
     """Clean labels by `visionlab.points.clean`, in so few epochs that it takes some ten seconds.
 
     Raises:
@@ -233,9 +235,37 @@ def cleaned(clouds: Sequence[Cloud], hook: Callable[[int, int, dict[str, float]]
     return clean_labels(clouds, epochs=epochs, hook=hook)
 
 
-def doubts(found: Sequence[Cleaned]) -> list[Doubt]:
-    """The objects of clouds that have a label, the most doubtful first."""
-    return [doubt for doubt in doubtful(found) if doubt.given != UNLABELLED]
+class Doubted(NamedTuple):
+    """What a quick cleaning found.
+
+    Attributes:
+        cleaned: the clouds.
+        doubts: their objects that have a label, the most doubtful first.
+        rows: of the first ones, as cells.
+        words: how much changed.
+        files: the corrected clouds.
+    """
+
+    cleaned: list[Cleaned]
+    doubts: list[Doubt]
+    rows: list[list[str]]
+    words: str
+    files: list[str]
+
+
+def doubted(
+    clouds: Sequence[Cloud], kind: str, percent: float | int, seed: int, folder: Path, hook: Hook | None = None
+) -> Doubted:
+    """Make some labels of clouds wrong, or none, clean them, and write corrected clouds into a folder.
+
+    Raises:
+        ValueError: see `spoiled` and `cleaned`.
+    """
+    given = [replace(cloud, labels=spoiled(cloud, kind, percent, seed).labels) for cloud in clouds]
+    found = cleaned(given, hook)
+    doubts = [doubt for doubt in doubtful(found) if doubt.given != UNLABELLED]
+    files = [str(path) for path in corrected_files(found, folder)]
+    return Doubted(found, doubts, rows(doubts, given), verdict(clouds, given, found, doubts), files)
 
 
 def caught(found: Sequence[Doubt], wrong: Sequence[Bool[Tensor, " n"]], clouds: Sequence[Cloud]) -> tuple[int, int]:
@@ -246,18 +276,19 @@ def caught(found: Sequence[Doubt], wrong: Sequence[Bool[Tensor, " n"]], clouds: 
     return sum(bad), sum(bad[: sum(bad)])
 
 
-def verdict(clouds: Sequence[Cloud], given: Sequence[Cloud], found: Sequence[Cleaned]) -> str:
+def verdict(clouds: Sequence[Cloud], given: Sequence[Cloud], found: Sequence[Cleaned], doubts: Sequence[Doubt]) -> str:
     """Say what a cleaning changed, and what that is worth where labels were made wrong.
 
     Args:
         clouds: with labels as they came.
         given: the same with those that were trained on.
         found: the same, cleaned.
+        doubts: their objects, the most doubtful first.
     """
     start, old, new = (torch.cat([each.labels for each in some]) for some in (given, clouds, found))
     words = f"{int((new != start).sum()):,} of {len(start):,} labels changed."
     if not start.equal(old):
-        bad, hits = caught(doubts(found), [a.labels != b.labels for a, b in zip(given, clouds, strict=True)], given)
+        bad, hits = caught(doubts, [a.labels != b.labels for a, b in zip(given, clouds, strict=True)], given)
         before, after = (100 * (labels == old).double().mean().item() for labels in (start, new))
         words += (
             f" {bad} objects had been made wrong; {hits} of the first {bad} in the list are such. Labels as they came:"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -52,17 +53,24 @@ class Epoch(NamedTuple):
 
     Attributes:
         method: one of `METHODS`.
-        done: epochs.
-        of: epochs.
-        curves: by name, percent in each epoch so far.
-        run: after the last epoch, what `visionlab.show.timeline.Timeline` is made of; else None.
+        epoch: its epochs so far.
+        done: epochs of all methods so far.
+        of: epochs of all methods in the end.
+        curves: by method, then by name, percent in each epoch so far.
+        runs: by method, what `visionlab.show.timeline.Timeline` is made of, where the method has finished.
     """
 
     method: str
+    epoch: int
     done: int
     of: int
-    curves: dict[str, list[float]]
-    run: dict[str, Any] | None = None
+    curves: dict[str, dict[str, list[float]]]
+    runs: dict[str, dict[str, Any]]
+
+    @property
+    def words(self) -> str:
+        """How far it is; in the end, how it ended."""
+        return outcome(self.curves) if self.done == self.of else f"{self.method}: epoch {self.epoch} is done."
 
 
 def outcome(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
@@ -101,12 +109,7 @@ def live(
         ValueError: as `spoiled`; or a method is unknown, or there is none.
     """
     if not methods or not set(methods) <= set(METHODS):
-        raise ValueError(f"method: expected some of {', '.join(METHODS)}; got {', '.join(methods) or 'none'}")
-    clouds = rooms(size.rooms, points=size.points, seed=seed)
-    noisy = [spoiled(cloud, kind, percent, 1000 * seed + i).labels for i, cloud in enumerate(clouds)]
-    clusters = [kmeans(place_and_colour(cloud), max(size.points // TOGETHER, 2)) for cloud in clouds]
-    true = whole(clouds, size.points, clusters=clusters, seed=seed)
-    test = whole(rooms(size.tested, points=size.points, seed=seed, first=10_000), size.points)
+        raise ValueError(f"train by: expected some of {', '.join(METHODS)}; got {', '.join(methods) or 'none'}")
     told: queue.SimpleQueue[Epoch | BaseException | None] = queue.SimpleQueue()
     gone = threading.Event()
 
@@ -117,10 +120,9 @@ def live(
 
     def work() -> None:
         try:
-            for method in methods:
-                _train(method, clouds, true, true.relabelled(noisy), test, size, seed, tell)
+            _Training(percent, kind, methods, seed, size, tell).run()
             told.put(None)
-        except BaseException as error:
+        except BaseException as error:  # whatever it is, it belongs to who waits
             told.put(error)
 
     threading.Thread(target=work, daemon=True).start()
@@ -133,29 +135,54 @@ def live(
         gone.set()
 
 
-def _train(
-    method: str, clouds: Sequence[Cloud], true: Blocks, given: Blocks, test: Blocks, size: Size, seed: int,
-    tell: Callable[[Epoch], None],
-) -> None:  # fmt: skip
-    classes, new = len(clouds[0].classes), list[float]()
-    cleaning = Cleaning(warmup=size.warmup) if method == METHODS[1] else None
+class _Training:
+    """Rooms, their wrong labels, and one network after the other."""
 
-    def watch(done: int, network: nn.Module) -> dict[str, float]:
-        with torch.no_grad():
-            found = network(test.features).argmax(-1)
-        new.append(segmented(found, test.labels, classes).accuracy)
-        if done < size.epochs:
-            tell(Epoch(method, done, size.epochs, {NEW: list(new)}))
+    def __init__(
+        self, percent: float | int, kind: str, methods: Sequence[str], seed: int, size: Size,
+        tell: Callable[[Epoch], None],
+    ) -> None:  # fmt: skip
+        self.methods, self.seed, self.size, self.tell = methods, seed, size, tell
+        self.clouds = rooms(size.rooms, points=size.points, seed=seed)
+        noisy = [spoiled(cloud, kind, percent, 1000 * seed + i).labels for i, cloud in enumerate(self.clouds)]
+        clusters = [kmeans(place_and_colour(cloud), max(size.points // TOGETHER, 2)) for cloud in self.clouds]
+        self.true = whole(self.clouds, size.points, clusters=clusters, seed=seed)
+        self.given = self.true.relabelled(noisy)
+        self.test = whole(rooms(size.tested, points=size.points, seed=seed, first=10_000), size.points)
+        self.curves: dict[str, dict[str, list[float]]] = {}
+        self.runs: dict[str, dict[str, Any]] = {}
+
+    def run(self) -> None:
+        """Train by all methods."""
+        classes, size = len(self.clouds[0].classes), self.size
+        for method in self.methods:
+            self.curves[method] = {NEW: []}
+            cleaning = Cleaning(warmup=size.warmup) if method == METHODS[1] else None
+            with seeded(self.seed):
+                network = SmallDGCNN(classes, k=8, dropout=0.1)
+            _, memory = train_points(
+                network, self.given, classes, recipe(size.rooms, size.epochs, learning_rate=size.learning_rate),
+                cleaning, seed=self.seed, keep=True, watch=partial(self._watch, method),
+                augment=Moved(mirror=0.5, tint=0.04),
+            )  # fmt: skip
+            self.curves[method] = {RIGHT: _labels_right(self.true, self.given, memory), **self.curves[method]}
+            warmup = size.warmup if cleaning else size.epochs
+            self.runs[method] = _recorded(self.clouds, self.true, self.given, memory, warmup)
+            self._tell(method, size.epochs)
+
+    @torch.no_grad()
+    def _watch(self, method: str, epoch: int, network: nn.Module) -> dict[str, float]:
+        found = network(self.test.features).argmax(-1)
+        accuracy = segmented(found, self.test.labels, len(self.clouds[0].classes)).accuracy
+        self.curves[method][NEW].append(accuracy)
+        if epoch < self.size.epochs:
+            self._tell(method, epoch)
         return {}
 
-    with seeded(seed):
-        network = SmallDGCNN(classes, k=8, dropout=0.1)
-    _, memory = train_points(
-        network, given, classes, recipe(len(true), size.epochs, learning_rate=size.learning_rate), cleaning, seed=seed,
-        keep=True, watch=watch, augment=Moved(mirror=0.5, tint=0.04),
-    )  # fmt: skip
-    run = _recorded(clouds, true, given, memory, size.warmup if cleaning else size.epochs)
-    tell(Epoch(method, size.epochs, size.epochs, {RIGHT: _labels_right(true, given, memory), NEW: new}, run))
+    def _tell(self, method: str, epoch: int) -> None:
+        done, of = self.methods.index(method) * self.size.epochs + epoch, len(self.methods) * self.size.epochs
+        curves = {name: {part: list(curve) for part, curve in each.items()} for name, each in self.curves.items()}
+        self.tell(Epoch(method, epoch, done, of, curves, dict(self.runs)))
 
 
 def _labels_right(true: Blocks, given: Blocks, memory: LabelMemory) -> list[float]:

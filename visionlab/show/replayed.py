@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 __all__ = [
-    "MIDDLES", "POINTS", "another", "cluster_figure", "curves_of", "examples", "point_figure", "progress_figure",
+    "MIDDLES", "POINTS", "Run", "another", "cluster_figure", "curves_of", "examples", "point_figure", "progress_figure",
     "replay_figure", "told",
 ]  # fmt: skip
 
@@ -23,6 +23,35 @@ MIDDLES = ("labels in force", "what the network said")
 """What can stand between the given labels and the truth."""
 POINTS = ("wrong label, mended", "wrong label, still wrong", "right label, broken", "not trusted")
 """Kinds of points that are worth a look."""
+
+
+class Run(NamedTuple):
+    """A training to replay.
+
+    Attributes:
+        timeline: of some of its rooms.
+        curves: by method, its own and those of what was trained beside it; then by name, percent in each epoch.
+        warmup: epochs before labels are corrected, by the method that does.
+    """
+
+    timeline: Timeline
+    curves: Mapping[str, Mapping[str, Sequence[float]]]
+    warmup: int
+
+    @property
+    def names(self) -> list[str]:
+        """Of the rooms."""
+        return [self.timeline.name(room) for room in range(self.timeline.rooms)]
+
+    def place(self, name: str | None) -> int:
+        """The number of a room.
+
+        Raises:
+            ValueError: if there is no such room.
+        """
+        if name not in self.names:
+            raise ValueError(f"room: expected one of {', '.join(self.names)}; got {name!r}")
+        return self.names.index(name)
 
 
 def replay_figure(
