@@ -18,6 +18,7 @@ try:
     from visionlab.data.clouds import Cloud
     from visionlab.data.world.rooms import room
     from visionlab.experiments import pnal_desk as desk
+    from visionlab.experiments import pnal_doubts as doubts
     from visionlab.experiments import pnal_live as training
     from visionlab.show import clouds as draw
     from visionlab.show import replayed, theme
@@ -31,7 +32,8 @@ POINTS = 8000  # of a room of the world that is shown
 COLOURS = [("class", "class"), ("right or wrong", "verdict"), ("as scanned", "rgb")]
 RECORDED, BOTH = "the recorded example: PNAL", "both, one after the other"
 SIZES = "k-means: points in one, on average; DBSCAN: its radius in thousandths, published with 18"
-KINDS = [".ply", ".pcd", ".npz"]
+TYPES = [".ply", ".pcd", ".npz"]
+TABLE = {"interactive": False, "datatype": "str", "max_height": 480}
 OBJECTS = ["object", "true class", "points", "given label", "the label is"]
 DOUBTS = ["rank", "cloud", "object", "given", "network says", "doubt", "points"]
 INTRO = """# Wrong labels on points
@@ -39,32 +41,29 @@ INTRO = """# Wrong labels on points
 learns from it gets most points right at first, and later learns the wrong labels by heart. **PNAL** remembers what the
 network said of each point, trusts points of which it always says the same, and lets those of one small cluster vote;
 the winner becomes the label of the whole cluster. It need not know how many labels are wrong."""
-SPOIL = """Choose how labels go wrong. Turn the rooms with the mouse; click a name below them to hide a class. The
-highest part of a room is left out, so that one can look in; lines of the grid are 1 m apart."""
+SPOIL = """Choose how labels go wrong. Turn the rooms with the mouse; click a name below them to hide a class. What is
+highest in a room is left out, so that one can look in."""
 TRAIN = """**Train** on {size.rooms} rooms of {size.points} points, for {size.epochs} epochs: some 12 s a method, more
 if the machine is busy. **Replay** what you trained, or the recorded example: left the labels that were given, right the
 truth, and between them what the method makes of them."""
-POINT = """**Why does a point have its label?** Choose a point by its kind, or by its number, which the pointer shows in the
-tab before; training and room are chosen there. The frame holds the predictions that are remembered: if all of them
-agree, the point is *trusted*, and votes."""
+POINT = """**Why does a point have its label?** Choose a point by its kind, or click on one, here or in the tab before,
+where training and room are chosen. The frame holds the predictions that are remembered: if all of them agree, the point
+is *trusted*, and votes."""
 OWN = """**Your own scan**: a labelled `.ply`, `.pcd` or `.npz`, with x, y, z (metres) and label, better also red,
 green, blue and instance. At most {most:,} points of each are kept here. *One scan is little to learn from*: the list
 below says where to look first, no more. For many scans, with all points: `visionlab clean-labels FOLDER --out NEW`."""
 ABOUT = """### How it works
 1. **Warm-up**: for some epochs the network learns the labels as they were given.
 2. **Memory**: of each training point, the last q = 4 predictions are kept.
-3. **Trust**: the share p of the most frequent of them gives u = −p ln p / ln K. If all agree, p = 1 and u = 0: trusted.
-   (u is not monotone, 1 of 4 has the same as 2 of 4; at a threshold near 0 that does no harm.)
-4. **Vote**: points were put into small clusters before, by place and colour alone. Trusted points of a cluster vote,
-   and the winner becomes the label of *all* its points.
+3. **Trust**: p, the share of the most frequent of them, gives u = −p ln p / ln K. If all agree, u = 0: trusted.
+4. **Vote**: clusters were made before, by place and colour alone. Trusted points of a cluster vote, and the winner
+   becomes the label of *all* its points.
 5. **Train on** with these labels only. Points that have none yet do not count. Every epoch corrects again.
 
 **What it cannot do.** A cluster that straddles two objects gets one label: *purity* is the most that correction can
 reach. If most of what the network says is wrong, votes spread that; rare classes may vanish. Where few labels are
-wrong, correcting can break more than it mends; `visionlab clean-labels` is more careful than the method itself.
-Look-alikes are door and wall, chair and sofa, table and shelf, lamp and clutter: a third of their wrong labels go
-there. Noise at boundaries is our own definition: a point near another class gets that class. The paper is arXiv
-2107.14230.
+wrong, correcting can break more than it mends; `visionlab clean-labels` is more careful than the method itself. Noise
+at boundaries, our own definition, gives a point near another class that class. The paper is arXiv 2107.14230.
 
 ```python
 from visionlab.data.clouds import load
@@ -89,9 +88,6 @@ def whole(name: str, value: float | None, low: int = 0, high: int = 2**31 - 1) -
     return int(value)
 
 
-# --- Wrong labels -----------------------------------------------------------------------------------------------------
-
-
 def spoil(number: float, kind: str, rate: float, seed: float, colour: str) -> tuple[Any, str, list[list[str]]]:
     """Mislabel objects of a room: it and the truth side by side, what came of it in words, and all its objects."""
     cloud = room(0, whole("room", number, 0, 10_000), points=POINTS)
@@ -99,9 +95,6 @@ def spoil(number: float, kind: str, rate: float, seed: float, colour: str) -> tu
     panels = {"given labels": noise.labels, "truth": cloud.labels}
     figure = said(draw.cloud_figure, cloud, panels, colour=colour, camera="spoil")
     return figure, desk.told(cloud, noise, kind, rate), desk.objects(cloud, noise.labels)
-
-
-# --- Train, replay ----------------------------------------------------------------------------------------------------
 
 
 @cache
@@ -143,7 +136,7 @@ def train(
 ) -> Iterator[tuple[Any, ...]]:  # fmt: skip
     """Train by one method or both, and draw the curves after each epoch; each method gives a run to replay."""
     methods = list(training.METHODS) if which == BOTH else [which]
-    live = training.live(rate, kind, methods, whole("seed", seed, 0, 9999))
+    live = training.live(rate, kind, methods, whole("seed", seed, 0, 9999), training.SIZE)
     while (epoch := said(next, live, None)) is not None:
         progress((epoch.done, epoch.of), desc=epoch.words if epoch.done < epoch.of else None)
         kept, menu, warmup = gr.skip(), gr.skip(), training.SIZE.warmup
@@ -156,17 +149,14 @@ def train(
         yield replayed.progress_figure(epoch.curves, warmup=warmup), epoch.words, kept, menu
 
 
-# --- A point ----------------------------------------------------------------------------------------------------------
-
-
-def point(number: float, epoch: float, name: str, room_name: str, runs: dict[str, Run]) -> tuple[Any, Any, str]:
+def point(number: float, epoch: float, room_name: str, name: str, runs: dict[str, Run]) -> tuple[Any, Any, str]:
     """Show a point in its cluster, what the network said of it and the votes, and all that in words."""
     run, place, now = moment(name, runs, room_name, epoch)
     chosen = (run.timeline, place, now, whole("point", number, 0, run.timeline.points - 1))
-    return replayed.point_figure(*chosen), run.timeline.describe(*chosen), replayed.cluster_figure(*chosen)
+    return replayed.point_figure(*chosen), run.timeline.describe(*chosen[1:]), replayed.cluster_figure(*chosen)
 
 
-def pick(kind: str, number: float, epoch: float, name: str, room_name: str, runs: dict[str, Run]) -> int:
+def pick(kind: str, number: float, epoch: float, room_name: str, name: str, runs: dict[str, Run]) -> int:
     """Return another point of a kind, of another cluster if there is one."""
     run, place, now = moment(name, runs, room_name, epoch)
     found = said(replayed.another, run.timeline, place, now, kind, whole("point", number))
@@ -175,67 +165,49 @@ def pick(kind: str, number: float, epoch: float, name: str, room_name: str, runs
     return whole("point", number) if found is None else found
 
 
-# --- One's own --------------------------------------------------------------------------------------------------------
-
-
-def open_files(paths: list[str] | None) -> tuple[list[Cloud], Any, str]:
+def open_files(paths: list[str] | None) -> tuple[Any, ...]:
     """Read labelled clouds, or take a room of the world if there are none."""
     clouds = said(desk.opened, paths) if paths else [room(0, 7, points=6000)]
-    names = [f"{i}. {cloud.name}" for i, cloud in enumerate(clouds, 1)]
+    names = desk.menu(clouds)
     told = "" if paths else "No file yet, so this is a room of the world, with true labels. "
-    return clouds, gr.Dropdown(names, value=names[0]), told + desk.described(clouds)
+    return clouds, gr.Dropdown(names, value=names[0]), told + desk.described(clouds), "", gr.Column(visible=False)
 
 
-def cloud_of(clouds: list[Cloud], which: str | None) -> Cloud:
-    """Return a cloud by its name in the menu."""
-    place = str(which).split(".", maxsplit=1)[0]
-    if not place.isdecimal() or not 1 <= int(place) <= len(clouds):
-        raise gr.Error(f"cloud: expected one of the {len(clouds)} in the menu; got {which!r}")
-    return clouds[int(place) - 1]
-
-
-def look(which: str, kind: str, rate: float, seed: float, colour: str, clouds: list[Cloud]) -> tuple[Any, str]:
+def look(kind: str, rate: float, seed: float, colour: str, which: str, clouds: list[Cloud]) -> tuple[Any, str]:
     """Show a cloud, with its labels as they came or with noise."""
-    cloud = cloud_of(clouds, which)
+    cloud = said(desk.chosen, clouds, which)
     noise = said(desk.spoiled, cloud, kind, rate, whole("seed", seed))
     title = "labels, some made wrong" if rate else "labels as they came"
     figure = said(draw.cloud_figure, cloud, {title: noise.labels}, colour=colour, camera="own")
     return figure, desk.told(cloud, noise, kind, rate) if rate else "Labels as they came."
 
 
-def group(which: str, how: str, size: float, clouds: list[Cloud]) -> tuple[Any, str]:
+def group(how: str, size: float, which: str, clouds: list[Cloud]) -> tuple[Any, str]:
     """Show the clusters of a cloud, each in a colour of its own, and say how pure they are."""
-    cloud = cloud_of(clouds, which)
+    cloud = said(desk.chosen, clouds, which)
     found, purity = said(desk.grouped, cloud, how, size)
     return draw.clusters_figure(cloud, found, camera="clusters"), desk.told_of_clusters(found, purity)
 
 
 def clean(
-    folder: tempfile.TemporaryDirectory, kind: str, rate: float, seed: float, clouds: list[Cloud], progress: gr.Progress = PROGRESS
+    folder: Path, kind: str, rate: float, seed: float, clouds: list[Cloud], progress: gr.Progress = PROGRESS
 ) -> tuple[Any, ...]:  # fmt: skip
     """Train on all the clouds: the objects whose labels are in doubt, what changed, and corrected files."""
-    found = said(
-        desk.doubted, clouds, kind, rate, whole("seed", seed), Path(folder.name),
-        lambda step, steps, _: progress((step, steps), desc="training"),
-    )  # fmt: skip
-    return found.rows, found.words, found.files, found
+    hook = lambda step, steps, _: progress((step, steps), desc="training")  # noqa: E731
+    found = said(doubts.doubted, clouds, kind, rate, whole("seed", seed), folder, hook)
+    return found.words, gr.Column(visible=True), found.rows, see(found), found.files, found
 
 
-def see(found: desk.Doubted, event: gr.SelectData) -> Any:
-    """Show the object of a row in its cloud."""
-    doubt = found.doubts[event.index[0]]
-    cloud = found.cleaned[doubt.cloud].cloud
-    title = f"{cloud.name}: given {cloud.classes[doubt.given]}, the network says {cloud.classes[doubt.proposed]}"
-    return draw.object_figure(cloud, desk.member(cloud, doubt), title)
+def see(found: doubts.Doubted, event: gr.SelectData | None = None) -> Any:
+    """Show the object of a row, of the first one if none is chosen, in its cloud."""
+    cloud, which, title = doubts.looked_at(found, event.index[0] if event else 0)
+    return draw.object_figure(cloud, which, title)
 
 
-# --- Layout -----------------------------------------------------------------------------------------------------------
-
-
-def live(demo: gr.Blocks, answer: Callable, name: str, controls: list, outputs: list, more: tuple = ()) -> None:
-    """Let a function answer at the start, and whenever a control is changed."""
+def live(starts: list, answer: Callable, name: str, controls: list, outputs: list, more: tuple = ()) -> None:
+    """Let a function answer at some events, and whenever a control is changed."""
     gr.on(
-        [demo.load, *(part.change for part in controls)], answer, [*controls, *more], outputs, api_name=name,
+        [*starts, *(part.change for part in controls)], answer, [*controls, *more], outputs, api_name=name,
         trigger_mode="always_last", show_progress="hidden",
     )  # fmt: skip
 
@@ -243,14 +215,9 @@ def live(demo: gr.Blocks, answer: Callable, name: str, controls: list, outputs: 
 def picture(name: str, words: str = "") -> list:
     """Lay out a picture, and what is said of it."""
     return [
-        gr.Plot(show_label=False, elem_id=f"{name}_plot"),
+        gr.Plot(show_label=False, elem_id=f"{name}_plot", elem_classes="picks" if name == "replay" else None),
         gr.Textbox(words, label="in words", interactive=False, elem_id=f"{name}_words", lines=2),
     ]
-
-
-def table(name: str, heads: list[str]) -> gr.Dataframe:
-    """Lay out a table."""
-    return gr.Dataframe(headers=heads, interactive=False, elem_id=name, datatype="str", max_height=340)
 
 
 def noise_controls(name: str, rate: int) -> list:
@@ -270,8 +237,8 @@ def spoil_tab(demo: gr.Blocks) -> None:
     with gr.Row():
         number = gr.Slider(0, 99, 2, step=1, label="room of the world", elem_id="number")
         colour = gr.Radio(COLOURS, value="class", label="colour", elem_id="spoil_colour")
-    outputs = [*picture("spoil"), table("spoil_table", OBJECTS)]
-    live(demo, spoil, "spoil", [number, *noise, colour], outputs)
+    outputs = [*picture("spoil"), gr.Dataframe(headers=OBJECTS, elem_id="spoil_table", **TABLE)]
+    live([demo.load], spoil, "spoil", [number, *noise, colour], outputs)
 
 
 def replay_tab(demo: gr.Blocks, runs: gr.State) -> tuple[gr.Dropdown, gr.Dropdown, gr.Slider]:
@@ -296,7 +263,7 @@ def replay_tab(demo: gr.Blocks, runs: gr.State) -> tuple[gr.Dropdown, gr.Dropdow
         sized = gr.Checkbox(True, label="larger where predictions agree", elem_id="sized")
     trained = picture("train", "These curves are of the recorded example, of the rooms in the menu alone.")
     now = gr.Slider(1, last, last, step=1, label="epoch", elem_id="moment", render=False)
-    live(demo, replay, "replay", [place, epoch, middle, colour, sized], outputs, (run, runs))
+    live([demo.load], replay, "replay", [place, epoch, middle, colour, sized], outputs, (run, runs))
     gr.on([demo.load, run.change], choose, [run, runs], [place, epoch, now, trained[0]], api_name="run").then(
         replay, [place, epoch, middle, colour, sized, run, runs], outputs, api_visibility="private"
     )
@@ -311,10 +278,12 @@ def point_tab(demo: gr.Blocks, runs: gr.State, run: gr.Dropdown, place: gr.Dropd
     with gr.Row():
         kind = gr.Dropdown(replayed.POINTS, value=replayed.POINTS[0], label="show a point", elem_id="point_kind")
         go = gr.Button("another one", elem_id="another")
-        number = gr.Number(0, precision=0, minimum=0, label="number of the point", elem_id="point")
+        number = gr.Number(
+            0, precision=0, minimum=0, label="number of the point", elem_id="point", elem_classes="picked"
+        )
         now.render()
-    outputs = [*picture("point"), gr.Plot(show_label=False, elem_id="cluster_plot")]
-    live(demo, point, "point", [number, now, place], outputs, (run, runs))
+    outputs = [*picture("point"), gr.Plot(show_label=False, elem_id="cluster_plot", elem_classes="picks")]
+    live([demo.load], point, "point", [number, now, place], outputs, (run, runs))
     gr.on([demo.load, go.click, kind.change], pick, [kind, number, now, place, run, runs], number, api_name="pick")
 
 
@@ -323,7 +292,7 @@ def own_tab(demo: gr.Blocks, folder: tempfile.TemporaryDirectory) -> None:
     clouds, found = gr.State([], time_to_live=3600), gr.State(None, time_to_live=3600)
     gr.Markdown(OWN.format(most=desk.MOST))
     with gr.Row():
-        files = gr.File(label="labelled clouds", file_count="multiple", file_types=KINDS, elem_id="files", height=150)
+        files = gr.File(label="labelled clouds", file_count="multiple", file_types=TYPES, elem_id="files", height=150)
         with gr.Column():
             which = gr.Dropdown([], label="cloud", elem_id="cloud")
             opened = gr.Textbox(label="what was read", interactive=False, elem_id="opened", lines=2)
@@ -338,26 +307,25 @@ def own_tab(demo: gr.Blocks, folder: tempfile.TemporaryDirectory) -> None:
             labels = picture("own")
         with gr.Column():
             grouped = picture("clusters")
-    go = gr.Button("find doubtful labels (some ten seconds)", variant="primary", elem_id="clean")
-    said_of = gr.Textbox(label="in words", interactive=False, elem_id="clean_words", lines=2)
-    with gr.Row():
-        doubts, seen = table("doubts", DOUBTS), gr.Plot(show_label=False, elem_id="object_plot")
-    kept = gr.File(label="corrected .ply", file_count="multiple", interactive=False, elem_id="kept", height=110)
-    gr.on([demo.load, files.change], open_files, files, [clouds, which, opened], api_name="open").then(
-        lambda: ([], "", None, None), None, [doubts, said_of, seen, kept], api_visibility="private"
-    )
-    for name, answer, controls, outputs in (
-        ("look", look, [which, *noise, colour], labels), ("group", group, [which, how, size], grouped),
+    go = gr.Button("find doubtful labels (half a minute)", variant="primary", elem_id="clean")
+    told = gr.Textbox(label="in words", interactive=False, elem_id="clean_words", lines=2)
+    with gr.Column(visible=False) as results:
+        with gr.Row():
+            table = gr.Dataframe(headers=DOUBTS, elem_id="doubts", **TABLE)
+            seen = gr.Plot(show_label=False, elem_id="object_plot")
+        kept = gr.File(label="corrected .ply", file_count="multiple", interactive=False, elem_id="kept")
+    read = [clouds, which, opened, told, results]
+    opening = gr.on([demo.load, files.change], open_files, files, read, api_name="open")
+    for name, answer, controls, shown in (
+        ("look", look, [*noise, colour], labels), ("group", group, [how, size], grouped),
     ):  # fmt: skip
-        gr.on(
-            [part.change for part in (*controls, clouds)], answer, [*controls, clouds], outputs, api_name=name,
-            trigger_mode="always_last", show_progress="hidden",
-        )  # fmt: skip
+        live([which.change], answer, name, controls, shown, (which, clouds))
+        opening.then(answer, [*controls, which, clouds], shown, api_visibility="private", show_progress="hidden")
+    cleaning = partial(clean, Path(folder.name))
     go.click(
-        partial(clean, folder), [*noise, clouds], [doubts, said_of, kept, found], api_name="clean", concurrency_limit=1,
-        show_progress_on=said_of,
-    )  # fmt: skip
-    doubts.select(see, found, seen, api_visibility="private")
+        cleaning, [*noise, clouds], [told, results, table, seen, kept, found], api_name="clean", show_progress_on=told
+    )
+    table.select(see, found, seen, api_visibility="private")
 
 
 def build() -> gr.Blocks:
@@ -378,6 +346,7 @@ def build() -> gr.Blocks:
             own_tab(demo, folder)
         with gr.Tab("How it works"):
             gr.Markdown(ABOUT, elem_id="about")
+        demo.load(js=draw.LINKED, api_visibility="private")
     return demo
 
 

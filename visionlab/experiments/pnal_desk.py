@@ -1,29 +1,23 @@
-"""What the app on noisy labels of points does with clouds: spoil labels, read files, group points, clean."""
+"""What the app on noisy labels of points does with clouds: spoil labels, read files, group points."""
 
 from __future__ import annotations
 
-import tempfile
 import zipfile
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from visionlab.data.clouds import UNLABELLED, Cloud, load, save
-from visionlab.points.blocks import LEAST, squares
-from visionlab.points.clean import PRESETS, WHOLE, Cleaned, Doubt, check_clouds, clean_labels, doubtful
+from visionlab.data.clouds import UNLABELLED, Cloud, load
+from visionlab.points.clean import PRESETS, check_clouds
 from visionlab.points.clusters import dbscan, kmeans, published_features, purity
 from visionlab.points.label_noise import Noise, asymmetric, boundary, symmetric
-from visionlab.train.loop import Hook
 
 __all__ = [
-    "ALIKE", "CLUSTERS", "MOST", "NOISES", "RADIUS", "Doubted", "alike", "caught", "cleaned", "corrected_files",
-    "described", "doubted", "grouped", "has_objects", "member", "objects", "opened", "place_and_colour", "rows",
-    "spoiled", "told", "told_of_clusters", "verdict",
+    "ALIKE", "CLUSTERS", "MOST", "NOISES", "RADIUS", "alike", "chosen", "class_of", "described", "grouped",
+    "has_objects", "menu", "objects", "opened", "place_and_colour", "spoiled", "told", "told_of_clusters",
 ]  # fmt: skip
 
 ALIKE = (
@@ -47,14 +41,6 @@ UNPACKED = 400_000_000
 """Bytes that an npz file may unpack to."""
 MOST_CLOUDS = 12
 FOLDER = "`visionlab clean-labels FOLDER` takes any number"
-LONGEST = 40.0
-"""Metres that a cloud to be cleaned may span."""
-MOST_ROWS = 100
-"""Objects in the list of doubts."""
-FEWEST = 6
-"""Epochs of a quick cleaning, whatever they take."""
-PASSES = 900
-"""Blocks that a network sees in a quick cleaning, over all epochs: what bounds its seconds."""
 
 
 # --- Wrong labels -----------------------------------------------------------------------------------------------------
@@ -118,14 +104,15 @@ def objects(cloud: Cloud, labels: Tensor) -> list[list[str]]:
         most = int(some.mode().values)
         wrong = float((some != true).double().mean())
         said = "right" if wrong == 0 else "wrong" if wrong == 1 else f"{wrong:.0%} wrong"
-        rows.append([str(instance), _name(cloud, true), f"{int(sizes[i]):,}", _name(cloud, most), said])
+        rows.append([str(instance), class_of(cloud, true), f"{int(sizes[i]):,}", class_of(cloud, most), said])
     return rows
 
 
 def told(cloud: Cloud, noise: Noise, kind: str, percent: float | int) -> str:
     """Say what noise made of a cloud."""
     wrong, known = int(noise.flipped.sum()), int((cloud.labels != UNLABELLED).sum())
-    words = f"Asked for {percent:g} %. {100 * wrong / max(known, 1):.0f} % of {known:,} points have a wrong label"
+    x, y, z = (cloud.xyz.amax(0) - cloud.xyz.amin(0)).tolist()
+    words = f"{x:.1f} x {y:.1f} x {z:.1f} m. Asked for {percent:g} %: {100 * wrong / max(known, 1):.0f} % of {known:,} points have a wrong label"
     if kind == NOISES[2]:
         return f"{words}: {100 * noise.rate:.0f} % of those within {100 * RADIUS:.0f} cm of another class."
     rows = objects(cloud, noise.labels)
@@ -133,7 +120,8 @@ def told(cloud: Cloud, noise: Noise, kind: str, percent: float | int) -> str:
     return f"{words}: {bad} of {len(rows)} objects. Only whole objects go wrong, so the rate is seldom met exactly."
 
 
-def _name(cloud: Cloud, label: int) -> str:
+def class_of(cloud: Cloud, label: int) -> str:
+    """The name of a class, or words for -1."""
     return cloud.classes[label] if label >= 0 else "no label"
 
 
@@ -168,6 +156,23 @@ def _check_size(path: Path) -> None:
             size = sum(part.file_size for part in file.infolist())
         if size > UNPACKED:
             raise ValueError(f"{path} unpacks to {size / 1e6:,.0f} MB; at most {UNPACKED / 1e6:,.0f} are taken")
+
+
+def menu(clouds: Sequence[Cloud]) -> list[str]:
+    """Names of clouds to choose from, all different."""
+    return [f"{i}. {cloud.name}" for i, cloud in enumerate(clouds, 1)]
+
+
+def chosen(clouds: Sequence[Cloud], name: str | None) -> Cloud:
+    """The cloud of a name in the menu.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    names = menu(clouds)
+    if name not in names:
+        raise ValueError(f"cloud: expected one of {', '.join(names) or 'none, open a file first'}; got {name!r}")
+    return clouds[names.index(name)]
 
 
 def grouped(cloud: Cloud, how: str, size: float | int, seed: int = 0) -> tuple[Int[Tensor, " n"], float]:
@@ -213,119 +218,6 @@ def told_of_clusters(cluster: Int[Tensor, " n"], purity: float) -> str:
         f"{len(sizes):,} clusters of {len(cluster) / len(sizes):.1f} points on average; {alone:.0f} % of the points are"
         f" alone in theirs. Purity by the labels as they came: {purity:.1f} %. Votes cannot make more labels right."
     )
-
-
-def cleaned(clouds: Sequence[Cloud], hook: Hook | None = None) -> list[Cleaned]:
-    """Clean labels by `visionlab.points.clean`, in so few epochs that it takes some ten seconds.
-
-    Raises:
-        ValueError: see `check_clouds`; or a cloud is too large, or not in metres.
-    """
-    check_clouds(clouds, PRESETS["quick"].neighbours)
-    for cloud in clouds:
-        x, y = (cloud.xyz.amax(0) - cloud.xyz.amin(0))[:2].tolist()
-        if max(x, y) > LONGEST:
-            raise ValueError(
-                f"xyz: {cloud.name} spans {x:,.0f} x {y:,.0f} m; at most {LONGEST:.0f} m are taken here, since blocks "
-                "are 1 m wide. Is it in metres?"
-            )
-    whole_rooms = max(map(len, clouds)) <= WHOLE
-    blocks = len(clouds) if whole_rooms else sum(len(squares(cloud.xyz, 1.0, 0.5, LEAST)) for cloud in clouds)
-    epochs = min(max(PASSES // blocks, FEWEST), PRESETS["quick"].epochs)
-    return clean_labels(clouds, epochs=epochs, hook=hook)
-
-
-class Doubted(NamedTuple):
-    """What a quick cleaning found.
-
-    Attributes:
-        cleaned: the clouds.
-        doubts: their objects that have a label, the most doubtful first.
-        rows: of the first ones, as cells.
-        words: how much changed.
-        files: the corrected clouds.
-    """
-
-    cleaned: list[Cleaned]
-    doubts: list[Doubt]
-    rows: list[list[str]]
-    words: str
-    files: list[str]
-
-
-def doubted(
-    clouds: Sequence[Cloud], kind: str, percent: float | int, seed: int, folder: Path, hook: Hook | None = None
-) -> Doubted:
-    """Make some labels of clouds wrong, or none, clean them, and write corrected clouds into a folder.
-
-    Raises:
-        ValueError: see `spoiled` and `cleaned`.
-    """
-    given = [replace(cloud, labels=spoiled(cloud, kind, percent, seed).labels) for cloud in clouds]
-    found = cleaned(given, hook)
-    doubts = [doubt for doubt in doubtful(found) if doubt.given != UNLABELLED]
-    files = [str(path) for path in corrected_files(found, folder)]
-    return Doubted(found, doubts, rows(doubts, given), verdict(clouds, given, found, doubts), files)
-
-
-def caught(found: Sequence[Doubt], wrong: Sequence[Bool[Tensor, " n"]], clouds: Sequence[Cloud]) -> tuple[int, int]:
-    """How many objects have mostly wrong labels, and how many of them are among as many first ones of the list."""
-    bad = [
-        bool(wrong[each.cloud][member(clouds[each.cloud], each)].double().mean() > 0.5) for each in found
-    ]  # fmt: skip
-    return sum(bad), sum(bad[: sum(bad)])
-
-
-def verdict(clouds: Sequence[Cloud], given: Sequence[Cloud], found: Sequence[Cleaned], doubts: Sequence[Doubt]) -> str:
-    """Say what a cleaning changed, and what that is worth where labels were made wrong.
-
-    Args:
-        clouds: with labels as they came.
-        given: the same with those that were trained on.
-        found: the same, cleaned.
-        doubts: their objects, the most doubtful first.
-    """
-    start, old, new = (torch.cat([each.labels for each in some]) for some in (given, clouds, found))
-    words = f"{int((new != start).sum()):,} of {len(start):,} labels changed."
-    if not start.equal(old):
-        bad, hits = caught(doubts, [a.labels != b.labels for a, b in zip(given, clouds, strict=True)], given)
-        before, after = (100 * (labels == old).double().mean().item() for labels in (start, new))
-        words += (
-            f" {bad} objects had been made wrong; {hits} of the first {bad} in the list are such. Labels as they came:"
-            f" {before:.1f} % before, {after:.1f} % after."
-        )
-    return (
-        f"{words} Look before you trust: the list is worth more than the corrected labels. A click on a row shows it."
-    )
-
-
-def rows(found: Sequence[Doubt], clouds: Sequence[Cloud]) -> list[list[str]]:
-    """The most doubtful objects as cells: rank, cloud, object, given, proposed, doubt, points."""
-    return [
-        [
-            str(rank), clouds[each.cloud].name, str(each.instance), _name(clouds[each.cloud], each.given),
-            _name(clouds[each.cloud], each.proposed), f"{100 * each.score:.0f} %", f"{each.points:,}",
-        ]
-        for rank, each in enumerate(found[:MOST_ROWS], 1)
-    ]  # fmt: skip
-
-
-def member(cloud: Cloud, doubt: Doubt) -> Bool[Tensor, " n"]:
-    """Which points (N,) of its cloud belong to an object."""
-    return (cloud.instances == doubt.instance) & (cloud.labels == doubt.given)
-
-
-def corrected_files(found: Sequence[Cleaned], folder: Path) -> list[Path]:
-    """Write corrected clouds as PLY into a new folder inside another, with given labels, doubt and confidence."""
-    inner, paths = Path(tempfile.mkdtemp(dir=folder)), []
-    for i, each in enumerate(found):
-        stem = "".join(c if c.isalnum() or c in "-_" else "_" for c in Path(each.cloud.name).name)[:60] or "cloud"
-        paths.append(inner / f"{stem}-{i + 1}-corrected.ply")
-        save(
-            replace(each.cloud, labels=each.labels), paths[-1], given=each.cloud.labels, doubt=each.doubt,
-            confidence=each.confidence,
-        )  # fmt: skip
-    return paths
 
 
 def place_and_colour(cloud: Cloud) -> Float[Tensor, "n 6"]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from visionlab.data.clouds import Cloud
 
 __all__ = [
-    "DRAWN", "class_colour", "cloud_figure", "clouds_figure", "clusters_figure", "grid", "highlighted", "inside",
+    "DRAWN", "LINKED", "class_colour", "cloud_figure", "clouds_figure", "clusters_figure", "highlighted", "inside",
     "mark", "object_figure", "thinned",
 ]  # fmt: skip
 
@@ -27,7 +27,27 @@ CEILING = 0.85
 """What is higher in a room than this share of it hides the rest."""
 EYE = {"x": 0.95, "y": -1.25, "z": 1.05}
 """From where scenes are seen at first, in their own sizes."""
-SKY = "rgba(128, 128, 128, 0.06)"
+EDGE = "#9C9C9C"
+LINKED = """() => setInterval(() => document.querySelectorAll('.js-plotly-plot').forEach(plot => {
+    if (plot.linked || !plot.on) return;
+    plot.linked = true;
+    plot.on('plotly_relayout', change => {
+        const [turned] = Object.keys(change).filter(key => key.endsWith('.camera'));
+        if (!turned || plot.turning) return;
+        const others = plot._fullLayout._subplots.gl3d.map(name => `${name}.camera`).filter(key => key !== turned);
+        plot.turning = true;
+        Plotly.relayout(plot, Object.fromEntries(others.map(key => [key, change[turned]])))
+            .then(() => { plot.turning = false; });
+    });
+    plot.on('plotly_click', event => {
+        const input = plot.closest('.picks') && document.querySelector('.picked input');
+        const point = event.points[0].customdata;
+        if (!input || point === undefined) return;
+        input.value = point;
+        input.dispatchEvent(new Event('input', { bubbles: true }));
+    });
+}), 400)"""
+"""Script of a page: scenes of one picture turn together, and a click in one of class picks sets a number field."""
 
 
 def class_colour(k: int) -> str:
@@ -45,12 +65,6 @@ def inside(xyz: np.ndarray) -> np.ndarray:
     low, high = xyz[:, 2].min(), xyz[:, 2].max()
     below = xyz[:, 2] <= low + CEILING * (high - low)
     return below if high > low else np.ones(len(xyz), bool)
-
-
-def grid(xyz: np.ndarray) -> float:
-    """Metres between the lines of a scene's grid: 0.1, 1, 10 ..., some ten along the longest side at most."""
-    extent = float(np.ptp(xyz, axis=0).max())
-    return float(10.0 ** np.ceil(np.log10(extent / 12))) if extent > 0 else 1.0
 
 
 def clouds_figure(
@@ -100,7 +114,8 @@ def clouds_figure(
             _scatter(fig, column, xyz[mask], sizes[mask], paint, name, [words[i] for i in np.flatnonzero(mask)],
                      ids[mask], name not in named and colour != "rgb")  # fmt: skip
             named.add(name)
-    fig.update_scenes(_scene(camera, grid(xyz)))
+        fig.add_trace(_outline(xyz), row=1, col=column)
+    fig.update_scenes(_scene(camera, 1 + 0.2 * (len(panels) - 1)))
     fig.update_layout(
         height=500, margin={"l": 0, "r": 0, "t": 32, "b": 0}, uirevision=camera or None,
         legend={"orientation": "h", "y": -0.02, "yanchor": "top", "x": 0.5, "xanchor": "center",
@@ -127,7 +142,7 @@ def highlighted(
         camera: as in `clouds_figure`.
     """
     fig = clouds_figure(xyz, {title: labels}, classes, ids=ids, camera=camera)
-    fig.update_traces(marker_opacity=0.2, hoverinfo="skip", hovertemplate=None)
+    fig.update_traces(marker_opacity=0.2, hoverinfo="skip", hovertemplate=None, selector={"mode": "markers"})
     for k in np.unique(labels[which]).tolist():
         name = "no label" if k < 0 else classes[k]
         mark(fig, xyz[which & (labels == k)], f"{what}: {name}", class_colour(k))
@@ -213,7 +228,8 @@ def _scatter(
     fig.add_trace(
         go.Scatter3d(
             x=x, y=y, z=z, mode="markers", name=name, legendgroup=name, showlegend=in_legend, text=words,
-            customdata=ids, marker={"size": sizes.astype(np.float32), "color": paint, "line": {"width": 0}},
+            customdata=ids,
+            marker={"size": sizes.astype(np.float32), "color": paint, "opacity": 1.0, "line": {"width": 0}},
             hovertemplate="point %{customdata}: %{text}<br>x %{x:.2f}, y %{y:.2f}, z %{z:.2f} m<extra></extra>",
         ),
         row=1, col=column,
@@ -224,10 +240,25 @@ def _words(labels: np.ndarray, classes: Sequence[str]) -> list[str]:
     return [classes[k] if k >= 0 else "no label" for k in labels.tolist()]
 
 
-def _scene(camera: str, step: float) -> dict[str, Any]:
-    axis = {"title": "", "showticklabels": False, "showbackground": True, "backgroundcolor": SKY, "showspikes": False,
-            "gridcolor": "rgba(128, 128, 128, 0.2)", "zeroline": False, "dtick": step}  # fmt: skip
+def _outline(xyz: np.ndarray) -> Any:
+    """The edges of the floor, and up from its corners, as far as there are points."""
+    import plotly.graph_objects as go
+
+    low, high = xyz.min(0), xyz.max(0)
+    corners = np.array([(0, 0), (1, 0), (1, 1), (0, 1), (0, 0)])
+    path = []
+    for corner in corners:
+        foot = np.array([*corner, 0])
+        path += [foot, foot + (0, 0, 1), foot]
+    x, y, z = (low + np.array(path) * (high - low)).astype(np.float32).T
+    line = {"color": EDGE, "width": 2}
+    return go.Scatter3d(x=x, y=y, z=z, mode="lines", line=line, hoverinfo="skip", showlegend=False, name="edges")
+
+
+def _scene(camera: str, away: float) -> dict[str, Any]:
+    axes = {f"{axis}axis": {"visible": False} for axis in "xyz"}
+    eye = {axis: away * place for axis, place in EYE.items()}
     return {
-        "xaxis": axis, "yaxis": axis, "zaxis": axis, "aspectmode": "data", "dragmode": "orbit",
-        "camera": {"eye": EYE, "center": {"x": 0, "y": 0, "z": -0.12}}, "uirevision": camera or None,
+        **axes, "aspectmode": "data", "dragmode": "orbit", "uirevision": camera or None,
+        "camera": {"eye": eye, "center": {"x": 0, "y": 0, "z": -0.12}},
     }  # fmt: skip
