@@ -15,6 +15,7 @@ try:
     import gradio as gr
     import torch
 
+    from visionlab.data.cloud_files import SUFFIXES
     from visionlab.data.clouds import Cloud
     from visionlab.data.world.rooms import room
     from visionlab.experiments import pnal_desk as desk
@@ -27,43 +28,40 @@ try:
 except ImportError as error:
     raise SystemExit(f"this app needs visionlab ({error}): run `make app` in the repository") from error
 
-PROGRESS = gr.Progress()
-POINTS = 8000  # of a room of the world that is shown
+PROGRESS, POINTS = gr.Progress(), 8000  # of a room of the world that is shown
 COLOURS = [("class", "class"), ("right or wrong", "verdict"), ("as scanned", "rgb")]
 RECORDED, BOTH = "the recorded example: PNAL", "both, one after the other"
 SIZES = "k-means: points in one, on average; DBSCAN: its radius in thousandths, published with 18"
-TYPES = [".ply", ".pcd", ".npz"]
 TABLE = {"interactive": False, "datatype": "str", "max_height": 480}
 OBJECTS = ["object", "true class", "points", "given label", "the label is"]
 DOUBTS = ["rank", "cloud", "object", "given", "network says", "doubt", "points"]
 INTRO = """# Wrong labels on points
-**Who labels a scan of a room** names whole objects, and now and then wrongly: a cabinet becomes a sofa. A network that
-learns from it gets most points right at first, and later learns the wrong labels by heart. **PNAL** remembers what the
-network said of each point, trusts points of which it always says the same, and lets those of one small cluster vote;
-the winner becomes the label of the whole cluster. It need not know how many labels are wrong."""
+**Who labels a scan of a room** names whole objects, some wrongly: a cabinet becomes a sofa. A network that learns from
+it gets most points right at first; later it learns the wrong labels by heart. **PNAL** remembers what it said of each
+point, trusts points of which it always says the same, and lets those of one small cluster vote; the winner becomes the
+label of the whole cluster. It need not know how many labels are wrong."""
 SPOIL = """Choose how labels go wrong. Turn the rooms with the mouse; click a name below them to hide a class. What is
 highest in a room is left out, so that one can look in."""
 TRAIN = """**Train** on {size.rooms} rooms of {size.points} points, for {size.epochs} epochs: some 12 s a method, more
 if the machine is busy. **Replay** what you trained, or the recorded example: left the labels that were given, right the
 truth, and between them what the method makes of them."""
-POINT = """**Why does a point have its label?** Choose a point by its kind, or click on one, here or in the tab before,
-where training and room are chosen. The frame holds the predictions that are remembered: if all of them agree, the point
-is *trusted*, and votes."""
+POINT = """**Why does a point have its label?** Choose a point by its kind, or click on one in the tab before, where
+training and room are chosen. The frame holds the predictions that are remembered: if all agree, the point is *trusted*,
+and votes."""
 OWN = """**Your own scan**: a labelled `.ply`, `.pcd` or `.npz`, with x, y, z (metres) and label, better also red,
 green, blue and instance. At most {most:,} points of each are kept here. *One scan is little to learn from*: the list
 below says where to look first, no more. For many scans, with all points: `visionlab clean-labels FOLDER --out NEW`."""
 ABOUT = """### How it works
-1. **Warm-up**: for some epochs the network learns the labels as they were given.
-2. **Memory**: of each training point, the last q = 4 predictions are kept.
-3. **Trust**: p, the share of the most frequent of them, gives u = −p ln p / ln K. If all agree, u = 0: trusted.
-4. **Vote**: clusters were made before, by place and colour alone. Trusted points of a cluster vote, and the winner
+1. **Warm-up**: the network learns the given labels. The last q = 4 predictions of each training point are kept.
+2. **Trust**: p, the share of the most frequent of them, gives u = −p ln p / ln K. If all agree, u = 0: trusted.
+3. **Vote**: clusters were made before, by place and colour alone. Trusted points of a cluster vote, and the winner
    becomes the label of *all* its points.
-5. **Train on** with these labels only. Points that have none yet do not count. Every epoch corrects again.
+4. **Train on** with these labels only. Points that have none yet do not count. Every epoch corrects again.
 
 **What it cannot do.** A cluster that straddles two objects gets one label: *purity* is the most that correction can
 reach. If most of what the network says is wrong, votes spread that; rare classes may vanish. Where few labels are
-wrong, correcting can break more than it mends; `visionlab clean-labels` is more careful than the method itself. Noise
-at boundaries, our own definition, gives a point near another class that class. The paper is arXiv 2107.14230.
+wrong, correcting can break more than it mends; `visionlab clean-labels` is more careful. Noise at boundaries is our own
+definition: a point near another class gets that class. The paper is arXiv 2107.14230.
 
 ```python
 from visionlab.data.clouds import load
@@ -106,34 +104,29 @@ def recorded_timeline() -> Timeline:
 
 def moment(name: str, runs: dict[str, Run], room_name: str | None = None, epoch: float = 1) -> tuple[Run, int, int]:
     """Return a run, the place of a room in it, the first one if none is named, and an epoch, by what the page says."""
-    if name != RECORDED and name not in runs:
-        raise gr.Error(f"training: expected one of {', '.join([RECORDED, *runs])}; got {name!r}")
-    recorded = recorded_timeline()
-    run = runs.get(name) or Run(recorded, {"PNAL": replayed.curves_of(recorded)}, recorded.warmup)
-    place = 0 if room_name is None else said(run.place, room_name)
-    return run, place, whole("epoch", epoch, 1, run.timeline.epochs)
+    known = {RECORDED: replayed.run_of(recorded_timeline(), "PNAL")} | runs
+    if name not in known:
+        raise gr.Error(f"training: expected one of {', '.join(known)}; got {name!r}")
+    place = 0 if room_name is None else said(known[name].place, room_name)
+    return known[name], place, whole("epoch", epoch, 1, known[name].timeline.epochs)
 
 
 def choose(name: str, runs: dict[str, Run]) -> tuple[Any, ...]:
     """Offer the rooms and the epochs of a run, the latter twice, and draw its curves."""
     run, _, _ = moment(name, runs)
     slider = gr.Slider(maximum=run.timeline.epochs, value=run.timeline.epochs)
-    curves = replayed.progress_figure(run.curves, warmup=run.warmup)
-    return gr.Dropdown(run.names, value=run.names[0]), slider, slider, curves
+    menu = gr.Dropdown(run.names, value=run.names[0])
+    return menu, slider, slider, replayed.progress_figure(run.curves, warmup=run.warmup)
 
 
-def replay(
-    room_name: str, epoch: float, middle: str, colour: str, sized: bool, name: str, runs: dict[str, Run]
-) -> tuple[Any, str]:
+def replay(place: str, epoch: float, middle: str, colour: str, sized: bool, name: str, runs: dict[str, Run]) -> tuple:
     """Show a room of a run in an epoch, and say how many of its labels are right."""
-    run, place, now = moment(name, runs, room_name, epoch)
-    figure = said(replayed.replay_figure, run.timeline, place, now, middle=middle, colour=colour, sized=sized)
-    return figure, replayed.told(run.timeline, place, now)
+    run, number, now = moment(name, runs, place, epoch)
+    figure = said(replayed.replay_figure, run.timeline, number, now, middle=middle, colour=colour, sized=sized)
+    return figure, replayed.told(run.timeline, number, now)
 
 
-def train(
-    which: str, kind: str, rate: float, seed: float, runs: dict[str, Run], progress: gr.Progress = PROGRESS
-) -> Iterator[tuple[Any, ...]]:  # fmt: skip
+def train(which: str, kind: str, rate: float, seed: float, runs: dict, progress: gr.Progress = PROGRESS) -> Iterator:
     """Train by one method or both, and draw the curves after each epoch; each method gives a run to replay."""
     methods = list(training.METHODS) if which == BOTH else [which]
     live = training.live(rate, kind, methods, whole("seed", seed, 0, 9999), training.SIZE)
@@ -141,10 +134,8 @@ def train(
         progress((epoch.done, epoch.of), desc=epoch.words if epoch.done < epoch.of else None)
         kept, menu, warmup = gr.skip(), gr.skip(), training.SIZE.warmup
         if epoch.done == epoch.of:
-            kept = runs | {
-                f"{method}: {rate:g} % {kind}, seed {seed:g}": Run(Timeline(**run), epoch.curves, warmup)
-                for method, run in epoch.runs.items()
-            }
+            about = f"{rate:g} % {kind}, seed {seed:g}"
+            kept = runs | {f"{m}: {about}": Run(Timeline(**run), epoch.curves, warmup) for m, run in epoch.runs.items()}
             menu = gr.Dropdown([RECORDED, *kept], value=list(kept)[-1])
         yield replayed.progress_figure(epoch.curves, warmup=warmup), epoch.words, kept, menu
 
@@ -168,9 +159,9 @@ def pick(kind: str, number: float, epoch: float, room_name: str, name: str, runs
 def open_files(paths: list[str] | None) -> tuple[Any, ...]:
     """Read labelled clouds, or take a room of the world if there are none."""
     clouds = said(desk.opened, paths) if paths else [room(0, 7, points=6000)]
-    names = desk.menu(clouds)
+    menu = gr.Dropdown(desk.menu(clouds), value=desk.menu(clouds)[0])
     told = "" if paths else "No file yet, so this is a room of the world, with true labels. "
-    return clouds, gr.Dropdown(names, value=names[0]), told + desk.described(clouds), "", gr.Column(visible=False)
+    return clouds, menu, told + desk.described(clouds), "", gr.Column(visible=False)
 
 
 def look(kind: str, rate: float, seed: float, colour: str, which: str, clouds: list[Cloud]) -> tuple[Any, str]:
@@ -189,19 +180,16 @@ def group(how: str, size: float, which: str, clouds: list[Cloud]) -> tuple[Any, 
     return draw.clusters_figure(cloud, found, camera="clusters"), desk.told_of_clusters(found, purity)
 
 
-def clean(
-    folder: Path, kind: str, rate: float, seed: float, clouds: list[Cloud], progress: gr.Progress = PROGRESS
-) -> tuple[Any, ...]:  # fmt: skip
+def clean(folder: Path, kind: str, rate: float, seed: float, clouds: list, progress: gr.Progress = PROGRESS) -> tuple:
     """Train on all the clouds: the objects whose labels are in doubt, what changed, and corrected files."""
-    hook = lambda step, steps, _: progress((step, steps), desc="training")  # noqa: E731
-    found = said(doubts.doubted, clouds, kind, rate, whole("seed", seed), folder, hook)
-    return found.words, gr.Column(visible=True), found.rows, see(found), found.files, found
+    found = said(doubts.doubted, clouds, kind, rate, whole("seed", seed), folder, lambda a, b, _: progress((a, b)))
+    first = draw.object_figure(*doubts.looked_at(found, 1))
+    return found.words, gr.Column(visible=True), found.rows, first, found.files, found
 
 
-def see(found: doubts.Doubted, event: gr.SelectData | None = None) -> Any:
-    """Show the object of a row, of the first one if none is chosen, in its cloud."""
-    cloud, which, title = doubts.looked_at(found, event.index[0] if event else 0)
-    return draw.object_figure(cloud, which, title)
+def see(found: doubts.Doubted, event: gr.SelectData) -> Any:
+    """Show the object of a row in its cloud."""
+    return draw.object_figure(*doubts.looked_at(found, int(event.row_value[0])))
 
 
 def live(starts: list, answer: Callable, name: str, controls: list, outputs: list, more: tuple = ()) -> None:
@@ -215,7 +203,7 @@ def live(starts: list, answer: Callable, name: str, controls: list, outputs: lis
 def picture(name: str, words: str = "") -> list:
     """Lay out a picture, and what is said of it."""
     return [
-        gr.Plot(show_label=False, elem_id=f"{name}_plot", elem_classes="picks" if name == "replay" else None),
+        gr.Plot(show_label=False, elem_id=f"{name}_plot"),
         gr.Textbox(words, label="in words", interactive=False, elem_id=f"{name}_words", lines=2),
     ]
 
@@ -278,11 +266,9 @@ def point_tab(demo: gr.Blocks, runs: gr.State, run: gr.Dropdown, place: gr.Dropd
     with gr.Row():
         kind = gr.Dropdown(replayed.POINTS, value=replayed.POINTS[0], label="show a point", elem_id="point_kind")
         go = gr.Button("another one", elem_id="another")
-        number = gr.Number(
-            0, precision=0, minimum=0, label="number of the point", elem_id="point", elem_classes="picked"
-        )
+        number = gr.Number(0, precision=0, minimum=0, label="number of the point", elem_id="point")
         now.render()
-    outputs = [*picture("point"), gr.Plot(show_label=False, elem_id="cluster_plot", elem_classes="picks")]
+    outputs = [*picture("point"), gr.Plot(show_label=False, elem_id="cluster_plot")]
     live([demo.load], point, "point", [number, now, place], outputs, (run, runs))
     gr.on([demo.load, go.click, kind.change], pick, [kind, number, now, place, run, runs], number, api_name="pick")
 
@@ -292,7 +278,9 @@ def own_tab(demo: gr.Blocks, folder: tempfile.TemporaryDirectory) -> None:
     clouds, found = gr.State([], time_to_live=3600), gr.State(None, time_to_live=3600)
     gr.Markdown(OWN.format(most=desk.MOST))
     with gr.Row():
-        files = gr.File(label="labelled clouds", file_count="multiple", file_types=TYPES, elem_id="files", height=150)
+        files = gr.File(
+            label="labelled clouds", file_count="multiple", file_types=list(SUFFIXES), elem_id="files", height=150
+        )
         with gr.Column():
             which = gr.Dropdown([], label="cloud", elem_id="cloud")
             opened = gr.Textbox(label="what was read", interactive=False, elem_id="opened", lines=2)
@@ -346,7 +334,7 @@ def build() -> gr.Blocks:
             own_tab(demo, folder)
         with gr.Tab("How it works"):
             gr.Markdown(ABOUT, elem_id="about")
-        demo.load(js=draw.LINKED, api_visibility="private")
+        demo.load(js=draw.linked("replay_plot", "point"), api_visibility="private")
     return demo
 
 

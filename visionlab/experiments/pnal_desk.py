@@ -112,12 +112,15 @@ def told(cloud: Cloud, noise: Noise, kind: str, percent: float | int) -> str:
     """Say what noise made of a cloud."""
     wrong, known = int(noise.flipped.sum()), int((cloud.labels != UNLABELLED).sum())
     x, y, z = (cloud.xyz.amax(0) - cloud.xyz.amin(0)).tolist()
-    words = f"{x:.1f} x {y:.1f} x {z:.1f} m. Asked for {percent:g} %: {100 * wrong / max(known, 1):.0f} % of {known:,} points have a wrong label"
+    words = (
+        f"{x:.1f} x {y:.1f} x {z:.1f} m. Asked for {percent:g} %: {100 * wrong / max(known, 1):.0f} % of {known:,}"
+        " points have a wrong label"
+    )
     if kind == NOISES[2]:
-        return f"{words}: {100 * noise.rate:.0f} % of those within {100 * RADIUS:.0f} cm of another class."
+        return f"{words}; {100 * noise.rate:.0f} % of those within {100 * RADIUS:.0f} cm of another class."
     rows = objects(cloud, noise.labels)
     bad = sum(row[-1] == "wrong" for row in rows)
-    return f"{words}: {bad} of {len(rows)} objects. Only whole objects go wrong, so the rate is seldom met exactly."
+    return f"{words}, {bad} of {len(rows)} objects. Only whole objects go wrong, so the rate is seldom met exactly."
 
 
 def class_of(cloud: Cloud, label: int) -> str:

@@ -83,9 +83,9 @@ def cleaned(clouds: Sequence[Cloud], hook: Hook | None = None) -> list[Cleaned]:
     return clean_labels(clouds, epochs=epochs, hook=hook)
 
 
-def looked_at(found: Doubted, row: int) -> tuple[Cloud, Bool[Tensor, " n"], str]:
-    """The cloud of an object in the list, which of its points it has, and words."""
-    doubt = found.doubts[row]
+def looked_at(found: Doubted, rank: int) -> tuple[Cloud, Bool[Tensor, " n"], str]:
+    """The cloud of an object of the list, ranks count from 1, which of its points it has, and words."""
+    doubt = found.doubts[rank - 1]
     cloud = found.cleaned[doubt.cloud].cloud
     given, proposed = class_of(cloud, doubt.given), class_of(cloud, doubt.proposed)
     return cloud, member(cloud, doubt), f"object {doubt.instance}: given {given}, the network says {proposed}"

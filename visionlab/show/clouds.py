@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from visionlab.data.clouds import Cloud
 
 __all__ = [
-    "DRAWN", "LINKED", "class_colour", "cloud_figure", "clouds_figure", "clusters_figure", "highlighted", "inside",
+    "DRAWN", "class_colour", "cloud_figure", "clouds_figure", "clusters_figure", "highlighted", "inside", "linked",
     "mark", "object_figure", "thinned",
 ]  # fmt: skip
 
@@ -28,7 +28,7 @@ CEILING = 0.85
 EYE = {"x": 0.95, "y": -1.25, "z": 1.05}
 """From where scenes are seen at first, in their own sizes."""
 EDGE = "#9C9C9C"
-LINKED = """() => setInterval(() => document.querySelectorAll('.js-plotly-plot').forEach(plot => {
+SCRIPT = """() => setInterval(() => document.querySelectorAll('.js-plotly-plot').forEach(plot => {
     if (plot.linked || !plot.on) return;
     plot.linked = true;
     plot.on('plotly_relayout', change => {
@@ -40,14 +40,13 @@ LINKED = """() => setInterval(() => document.querySelectorAll('.js-plotly-plot')
             .then(() => { plot.turning = false; });
     });
     plot.on('plotly_click', event => {
-        const input = plot.closest('.picks') && document.querySelector('.picked input');
+        const input = plot.closest('#PLOT') && document.querySelector('#FIELD input');
         const point = event.points[0].customdata;
         if (!input || point === undefined) return;
         input.value = point;
         input.dispatchEvent(new Event('input', { bubbles: true }));
     });
 }), 400)"""
-"""Script of a page: scenes of one picture turn together, and a click in one of class picks sets a number field."""
 
 
 def class_colour(k: int) -> str:
@@ -65,6 +64,16 @@ def inside(xyz: np.ndarray) -> np.ndarray:
     low, high = xyz[:, 2].min(), xyz[:, 2].max()
     below = xyz[:, 2] <= low + CEILING * (high - low)
     return below if high > low else np.ones(len(xyz), bool)
+
+
+def linked(plot: str, field: str) -> str:
+    """Script for a page: scenes of one picture turn together, and a click on a point fills in a number field.
+
+    Args:
+        plot: id of the element with the picture whose points can be clicked.
+        field: id of the element with the field.
+    """
+    return SCRIPT.replace("PLOT", plot).replace("FIELD", field)
 
 
 def clouds_figure(
@@ -115,7 +124,7 @@ def clouds_figure(
                      ids[mask], name not in named and colour != "rgb")  # fmt: skip
             named.add(name)
         fig.add_trace(_outline(xyz), row=1, col=column)
-    fig.update_scenes(_scene(camera, 1 + 0.2 * (len(panels) - 1)))
+    fig.update_scenes(_scene(camera, 1.06 + 0.12 * (len(panels) - 1)))
     fig.update_layout(
         height=500, margin={"l": 0, "r": 0, "t": 32, "b": 0}, uirevision=camera or None,
         legend={"orientation": "h", "y": -0.02, "yanchor": "top", "x": 0.5, "xanchor": "center",
@@ -245,11 +254,7 @@ def _outline(xyz: np.ndarray) -> Any:
     import plotly.graph_objects as go
 
     low, high = xyz.min(0), xyz.max(0)
-    corners = np.array([(0, 0), (1, 0), (1, 1), (0, 1), (0, 0)])
-    path = []
-    for corner in corners:
-        foot = np.array([*corner, 0])
-        path += [foot, foot + (0, 0, 1), foot]
+    path = [(x, y, up) for x, y in ((0, 0), (1, 0), (1, 1), (0, 1), (0, 0)) for up in (0, 1, 0)]
     x, y, z = (low + np.array(path) * (high - low)).astype(np.float32).T
     line = {"color": EDGE, "width": 2}
     return go.Scatter3d(x=x, y=y, z=z, mode="lines", line=line, hoverinfo="skip", showlegend=False, name="edges")

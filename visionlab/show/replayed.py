@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MIDDLES", "POINTS", "Run", "another", "cluster_figure", "curves_of", "examples", "point_figure", "progress_figure",
-    "replay_figure", "told",
+    "replay_figure", "run_of", "told",
 ]  # fmt: skip
 
 MIDDLES = ("labels in force", "what the network said")
@@ -114,9 +114,9 @@ def progress_figure(
     if epoch is not None:
         fig.add_vline(x=epoch, line={"color": "rgba(128,128,128,0.9)", "width": 1.5})
     fig.update_layout(
-        height=360, xaxis={"title": "epoch", "range": [0.5, max(longest, warmup + 1) + 0.5]},
+        height=360, xaxis={"title": {"text": "epoch", "standoff": 4}, "range": [0.5, max(longest, warmup + 1) + 0.5]},
         yaxis={"title": "points (%)", "range": [0, 102]}, margin={"l": 60, "r": 10, "t": 24, "b": 48},
-        legend={"orientation": "h", "y": -0.22, "yanchor": "top", "x": 0, "font": {"size": 13}},
+        legend={"orientation": "h", "y": -0.24, "yanchor": "top", "x": 0, "font": {"size": 13}},
     )  # fmt: skip
     return fig
 
@@ -176,12 +176,12 @@ def point_figure(timeline: Timeline, room: int, epoch: int, point: int) -> go.Fi
     )  # fmt: skip
     if not found:
         fig.add_annotation(text="nobody votes", x=0.5, y=0.5, xref="x2 domain", yref="y2 domain", showarrow=False)
-    fig.update_xaxes(title="epoch", range=[0.3, timeline.epochs + 0.7], row=1, col=1)
-    fig.update_xaxes(title="trusted points", rangemode="tozero", row=1, col=2)
+    fig.update_xaxes(title={"text": "epoch", "standoff": 4}, range=[0.3, timeline.epochs + 0.7], row=1, col=1)
+    fig.update_xaxes(title={"text": "trusted points", "standoff": 4}, rangemode="tozero", row=1, col=2)
     fig.update_yaxes(categoryorder="array", categoryarray=list(rows), row=1, col=1)
     fig.update_layout(
-        height=330, bargap=0.35, margin={"l": 10, "r": 10, "t": 40, "b": 40},
-        legend={"orientation": "h", "y": -0.28, "yanchor": "top", "x": 0, "font": {"size": 13}},
+        height=370, bargap=0.35, margin={"l": 10, "r": 10, "t": 40, "b": 40},
+        legend={"orientation": "h", "y": -0.3, "yanchor": "top", "x": 0, "font": {"size": 13}},
     )  # fmt: skip
     fig.update_annotations(font_size=16)
     return fig
@@ -214,6 +214,11 @@ def another(timeline: Timeline, room: int, epoch: int, kind: str, point: int) ->
     place = found.index(point)
     after = found[place + 1 :] + found[: place + 1]
     return next((each for each in after if cluster[each] != cluster[point]), after[0])
+
+
+def run_of(timeline: Timeline, method: str) -> Run:
+    """A run of which there is no more than a timeline."""
+    return Run(timeline, {method: curves_of(timeline)}, timeline.warmup)
 
 
 def curves_of(timeline: Timeline) -> dict[str, list[float]]:
