@@ -5,10 +5,10 @@ Run it with ``python apps/noisy_points_demo.py``; the page opens at the address 
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 try:
@@ -182,7 +182,8 @@ def group(how: str, size: float, which: str, clouds: list[Cloud]) -> tuple[Any, 
 
 def clean(folder: Path, kind: str, rate: float, seed: float, clouds: list, progress: gr.Progress = PROGRESS) -> tuple:
     """Train on all the clouds: the objects whose labels are in doubt, what changed, and corrected files."""
-    found = said(doubts.doubted, clouds, kind, rate, whole("seed", seed), folder, lambda a, b, _: progress((a, b)))
+    tell, inside = lambda step, steps, _: progress((step, steps)), Path(folder.name)
+    found = said(doubts.doubted, clouds, kind, rate, whole("seed", seed), inside, tell)
     first = draw.object_figure(*doubts.looked_at(found, 1))
     return found.words, gr.Column(visible=True), found.rows, first, found.files, found
 
@@ -273,7 +274,7 @@ def point_tab(demo: gr.Blocks, runs: gr.State, run: gr.Dropdown, place: gr.Dropd
     gr.on([demo.load, go.click, kind.change], pick, [kind, number, now, place, run, runs], number, api_name="pick")
 
 
-def own_tab(demo: gr.Blocks, folder: tempfile.TemporaryDirectory) -> None:
+def own_tab(demo: gr.Blocks, folder: TemporaryDirectory) -> None:
     """Lay out the fourth tab."""
     clouds, found = gr.State([], time_to_live=3600), gr.State(None, time_to_live=3600)
     gr.Markdown(OWN.format(most=desk.MOST))
@@ -309,7 +310,7 @@ def own_tab(demo: gr.Blocks, folder: tempfile.TemporaryDirectory) -> None:
     ):  # fmt: skip
         live([which.change], answer, name, controls, shown, (which, clouds))
         opening.then(answer, [*controls, which, clouds], shown, api_visibility="private", show_progress="hidden")
-    cleaning = partial(clean, Path(folder.name))
+    cleaning = partial(clean, folder)
     go.click(
         cleaning, [*noise, clouds], [told, results, table, seen, kept, found], api_name="clean", show_progress_on=told
     )
@@ -320,7 +321,7 @@ def build() -> gr.Blocks:
     """Lay out the app."""
     torch.set_num_threads(2)
     theme.apply()
-    folder = tempfile.TemporaryDirectory(prefix="visionlab-")
+    folder = TemporaryDirectory(prefix="visionlab-")
     with gr.Blocks(title="Wrong labels on points", analytics_enabled=False) as demo:
         runs = gr.State({}, time_to_live=3600)
         gr.Markdown(INTRO)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import gradio as gr
@@ -119,6 +120,7 @@ def test_both_methods_are_trained_live_and_can_be_replayed(client: Client) -> No
         "PNAL: new rooms right",
     }
     for name, stage in zip(names[1:], ("warm-up", "labels are corrected"), strict=True):
+        assert client.predict(name, api_name="/run")[0]["value"] == "room 1-0"
         asked = ("room 1-0", 4, "labels in force", "class", False, name)
         assert stage in client.predict(*asked, api_name="/replay")[1]
 
@@ -228,8 +230,8 @@ def test_scans_that_teach_nothing_are_refused_in_words(app: Any, client: Client,
 
 
 def test_nonsense_is_refused_by_name(app: Any, client: Client) -> None:
-    run = app.recorded_timeline()
-    with pytest.raises(AppError, match="room: expected one of"):
+    run, folder = app.recorded_timeline(), TemporaryDirectory()
+    with pytest.raises(AppError, match="cellar is not in the list of choices"):
         client.predict("cellar", 1, "labels in force", "class", True, RECORDED, api_name="/replay")
     for call, words in (
         (
@@ -241,7 +243,8 @@ def test_nonsense_is_refused_by_name(app: Any, client: Client) -> None:
         (lambda: app.spoil(0, "by object", 40, None, "class"), "seed: expected a whole number"),
         (lambda: app.spoil(0, "by moonlight", 40, 0, "class"), "kind of noise: expected one of"),
         (lambda: app.look("by object", 0, 0, "class", "3. none", []), "cloud: expected one of none, open a file first"),
-        (lambda: app.clean(Path(), "by object", 0, 0, []), "clouds: expected at least one, got none"),
+        (lambda: app.replay("cellar", 1, "labels in force", "class", True, RECORDED, {}), "room: expected one of"),
+        (lambda: app.clean(folder, "by object", 0, 0, []), "clouds: expected at least one, got none"),
         (lambda: next(app.train("luck", "by object", 40, 0, {})), "train by: expected some of"),
     ):
         with pytest.raises(gr.Error, match=words):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,17 +18,12 @@ from visionlab.points.label_noise import Noise, asymmetric, boundary, symmetric
 
 __all__ = [
     "ALIKE", "CLUSTERS", "MOST", "NOISES", "RADIUS", "alike", "chosen", "class_of", "described", "grouped",
-    "has_objects", "menu", "objects", "opened", "place_and_colour", "spoiled", "told", "told_of_clusters",
+    "has_objects", "menu", "object_of", "objects", "opened", "place_and_colour", "spoiled", "told", "told_of_clusters",
 ]  # fmt: skip
 
 ALIKE = (
-    ("wall", "door"),
-    ("chair", "sofa"),
-    ("table", "shelf"),
-    ("lamp", "clutter"),
-    ("window", "wall"),
-    ("board", "door"),
-)
+    ("wall", "door"), ("chair", "sofa"), ("table", "shelf"), ("lamp", "clutter"), ("window", "wall"), ("board", "door"),
+)  # fmt: skip
 """Classes that annotators take for each other, where a cloud has them."""
 NOISES = ("by object", "between look-alikes", "at boundaries")
 RADIUS = 0.25
@@ -38,7 +34,7 @@ COLOUR = 6.0
 MOST = 20_000
 """Points of a file that are kept."""
 UNPACKED = 400_000_000
-"""Bytes that an npz file may unpack to."""
+"""Bytes that a file may unpack to."""
 MOST_CLOUDS = 12
 FOLDER = "`visionlab clean-labels FOLDER` takes any number"
 
@@ -57,9 +53,15 @@ def alike(classes: Sequence[str]) -> dict[int, int]:
     return found
 
 
+def object_of(cloud: Cloud) -> tuple[Int[Tensor, "m 2"], Int[Tensor, " n"], Int[Tensor, " m"]]:
+    """Instance and class (M, 2) of each object, the object (N,) of each point, and how many points (M,) they have."""
+    pairs = torch.stack([cloud.instances, cloud.labels], 1)
+    return pairs.unique(dim=0, return_inverse=True, return_counts=True)
+
+
 def has_objects(cloud: Cloud) -> bool:
     """Whether a cloud has objects, or just all points of a class as one."""
-    return len(torch.stack([cloud.labels, cloud.instances], 1).unique(dim=0)) > len(cloud.labels.unique())
+    return len(object_of(cloud)[0]) > len(cloud.labels.unique())
 
 
 def spoiled(cloud: Cloud, kind: str, percent: float | int, seed: int) -> Noise:
@@ -95,9 +97,7 @@ def spoiled(cloud: Cloud, kind: str, percent: float | int, seed: int) -> Noise:
 def objects(cloud: Cloud, labels: Tensor) -> list[list[str]]:
     """A row for each object: its number, true class, points, given label, and whether that is right; largest first."""
     rows = []
-    pairs, member, sizes = torch.stack([cloud.instances, cloud.labels], 1).unique(
-        dim=0, return_inverse=True, return_counts=True
-    )
+    pairs, member, sizes = object_of(cloud)
     for i in sizes.argsort(descending=True, stable=True).tolist():
         instance, true = pairs[i].tolist()
         some = labels[member == i]
@@ -118,9 +118,9 @@ def told(cloud: Cloud, noise: Noise, kind: str, percent: float | int) -> str:
     )
     if kind == NOISES[2]:
         return f"{words}; {100 * noise.rate:.0f} % of those within {100 * RADIUS:.0f} cm of another class."
-    rows = objects(cloud, noise.labels)
-    bad = sum(row[-1] == "wrong" for row in rows)
-    return f"{words}, {bad} of {len(rows)} objects. Only whole objects go wrong, so the rate is seldom met exactly."
+    _, member, sizes = object_of(cloud)
+    bad = int((member[noise.flipped].bincount(minlength=len(sizes)) == sizes).sum())
+    return f"{words}, {bad} of {len(sizes)} objects. Only whole objects go wrong, so the rate is seldom met exactly."
 
 
 def class_of(cloud: Cloud, label: int) -> str:
@@ -153,12 +153,17 @@ def opened(paths: Sequence[str | Path]) -> list[Cloud]:
 
 
 def _check_size(path: Path) -> None:
-    """Refuse an npz file that would unpack to more than there is room for."""
+    """Refuse a small file that would unpack to more than there is room for, or says that it would."""
     if path.suffix.lower() == ".npz" and zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as file:
             size = sum(part.file_size for part in file.infolist())
         if size > UNPACKED:
             raise ValueError(f"{path} unpacks to {size / 1e6:,.0f} MB; at most {UNPACKED / 1e6:,.0f} are taken")
+    if path.suffix.lower() == ".pcd":
+        with path.open("rb") as file:
+            promised = re.search(rb"POINTS\s+(\d+)", file.read(2**14))
+        if promised and int(promised[1]) > UNPACKED // 16:
+            raise ValueError(f"{path} promises {int(promised[1]):,} points; at most {UNPACKED // 16:,} are taken")
 
 
 def menu(clouds: Sequence[Cloud]) -> list[str]:
@@ -207,7 +212,7 @@ def described(clouds: Sequence[Cloud]) -> str:
     parts = []
     for cloud in clouds:
         whole_classes = "no instances, so all points of a class count as one object"
-        count = f"{len(objects(cloud, cloud.labels))} objects" if has_objects(cloud) else whole_classes
+        count = f"{len(object_of(cloud)[0])} objects" if has_objects(cloud) else whole_classes
         parts.append(f"{cloud.name}: {len(cloud):,} points, {count}")
     names = clouds[0].classes
     return f"{'; '.join(parts)}. Classes: {', '.join(names[:20])}{' ...' if len(names) > 20 else ''}."

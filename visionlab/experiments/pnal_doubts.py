@@ -13,7 +13,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from visionlab.data.clouds import UNLABELLED, Cloud, save
-from visionlab.experiments.pnal_desk import class_of, spoiled
+from visionlab.experiments.pnal_desk import FOLDER, class_of, object_of, spoiled
 from visionlab.points.blocks import LEAST, squares
 from visionlab.points.clean import PRESETS, WHOLE, Cleaned, Doubt, check_clouds, clean_labels, doubtful
 from visionlab.train.loop import Hook
@@ -26,6 +26,7 @@ MOST_ROWS = 100
 """Objects in the list of doubts."""
 FEWEST = 6
 """Epochs of a quick cleaning, whatever they take."""
+MOST_BLOCKS = 300
 PASSES = 900
 """Blocks that a network sees in a quick cleaning, over all epochs: what bounds its seconds."""
 
@@ -67,7 +68,7 @@ def cleaned(clouds: Sequence[Cloud], hook: Hook | None = None) -> list[Cleaned]:
     """Clean labels by `visionlab.points.clean`, in so few epochs that it takes some ten seconds.
 
     Raises:
-        ValueError: see `check_clouds`; or a cloud is too large, or not in metres.
+        ValueError: see `check_clouds`; or a cloud is too large, or not in metres, or all of them are too many.
     """
     check_clouds(clouds, PRESETS["quick"].neighbours)
     for cloud in clouds:
@@ -79,6 +80,8 @@ def cleaned(clouds: Sequence[Cloud], hook: Hook | None = None) -> list[Cleaned]:
             )
     whole_rooms = max(map(len, clouds)) <= WHOLE
     blocks = len(clouds) if whole_rooms else sum(len(squares(cloud.xyz, 1.0, 0.5, LEAST)) for cloud in clouds)
+    if blocks > MOST_BLOCKS:
+        raise ValueError(f"clouds: they make {blocks} blocks, at most {MOST_BLOCKS} are taken here; {FOLDER}")
     epochs = min(max(PASSES // blocks, FEWEST), PRESETS["quick"].epochs)
     return clean_labels(clouds, epochs=epochs, hook=hook)
 
@@ -109,10 +112,13 @@ def rows(found: Sequence[Doubt], clouds: Sequence[Cloud]) -> list[list[str]]:
 
 def caught(found: Sequence[Doubt], wrong: Sequence[Bool[Tensor, " n"]], clouds: Sequence[Cloud]) -> tuple[int, int]:
     """How many objects have mostly wrong labels, and how many of them are among as many first ones of the list."""
-    bad = [
-        bool(wrong[each.cloud][member(clouds[each.cloud], each)].double().mean() > 0.5) for each in found
-    ]  # fmt: skip
-    return sum(bad), sum(bad[: sum(bad)])
+    bad = set()
+    for place, (cloud, flipped) in enumerate(zip(clouds, wrong, strict=True)):
+        pairs, member, sizes = object_of(cloud)
+        mostly = 2 * member[flipped].bincount(minlength=len(sizes)) > sizes
+        bad |= {(place, *pair) for pair in pairs[mostly].tolist()}
+    first = [(each.cloud, each.instance, each.given) for each in found[: len(bad)]]
+    return len(bad), len(bad.intersection(first))
 
 
 def verdict(clouds: Sequence[Cloud], given: Sequence[Cloud], found: Sequence[Cleaned], doubts: Sequence[Doubt]) -> str:
