@@ -180,7 +180,7 @@ def group(how: str, size: float, which: str, clouds: list[Cloud]) -> tuple[Any, 
     return draw.clusters_figure(cloud, found, camera="clusters"), desk.told_of_clusters(found, purity)
 
 
-def clean(folder: Path, kind: str, rate: float, seed: float, clouds: list, progress: gr.Progress = PROGRESS) -> tuple:
+def clean(folder: TemporaryDirectory, kind: str, rate: float, seed: float, clouds: list, progress=PROGRESS) -> tuple:
     """Train on all the clouds: the objects whose labels are in doubt, what changed, and corrected files."""
     tell, inside = lambda step, steps, _: progress((step, steps)), Path(folder.name)
     found = said(doubts.doubted, clouds, kind, rate, whole("seed", seed), inside, tell)

@@ -299,7 +299,7 @@ def test_a_new_user_spoils_replays_and_cleans(address: str, chromium: Any, scan:
     page.locator("#clean").click()
     page.wait_for_function(WORDS, arg=["clean_words", "labels changed"], timeout=60_000)
     page.wait_for_function(DRAWN, arg=["object_plot", 1], timeout=30_000)
-    page.get_by_text("study-1-corrected.ply").first.wait_for()
+    page.locator("#kept").get_by_text("study-1-corrected").first.wait_for()
     page.get_by_role("tab", name="How it works").click()
     page.get_by_text("The paper is arXiv 2107.14230").wait_for()
     assert errors == []
