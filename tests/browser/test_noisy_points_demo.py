@@ -165,7 +165,7 @@ def test_a_scan_is_opened_spoiled_grouped_and_cleaned(client: Client, scan: str,
     for how, size in (("k-means", 16), ("DBSCAN", 18)):
         plot, words = client.predict(how, size, "1. study", api_name="/group")
         assert "Purity by the labels as they came" in words
-    words, _, table, plot, files, *_ = client.predict("by object", 30, 0, api_name="/clean")
+    words, table, plot, files = client.predict("by object", 30, 0, api_name="/clean")
     assert "objects had been made wrong" in words
     assert len(table["data"][0]) == 7
     assert len(scenes(plot)) == 1
