@@ -75,7 +75,7 @@ def run(
     )
     _print_result(result)
     for claim in chosen.claims:
-        if {claim.method, claim.rival} <= set(result.variants):
+        if set(claim.variants) <= set(result.variants):
             print(claim.judge(result))
     if out is not None:
         print(f"written to {result.save(out)}")

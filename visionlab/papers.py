@@ -80,6 +80,17 @@ PAPERS = (
         ),
     ),
     Paper(
+        key="pnal",
+        title="Learning with Noisy Labels for Robust Point Cloud Segmentation",
+        authors="Ye et al., 2021",
+        arxiv="2107.14230",
+        teaches="how a network's own first impressions, put to the vote, mend wrong labels of whole objects",
+        front="visionlab.points.pnal",
+        lab="08_pnal",
+        app="noisy_points_demo",
+        experiments=tuple(f"pnal/{name}" for name in ("noise", "correction", "control", "scans")),
+    ),
+    Paper(
         key="poison_ink",
         title="Poison Ink: Robust and Invisible Backdoor Attack",
         authors="Zhang et al., 2021",

@@ -112,6 +112,7 @@ def test_bad_settings_are_named() -> None:
     for settings, message in (
         ({"warmup": -1}, "warmup"),
         ({"slots": 0}, "slots"),
+        ({"rounds": 0}, "rounds: expected 1 or more, or None, got 0"),
         ({"share": 0.0}, "share: expected more than 0"),
         ({"rule": "most"}, "rule"),
         ({"unselected": "forget"}, "unselected"),

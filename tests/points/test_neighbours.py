@@ -73,6 +73,19 @@ def test_many_points_in_many_chunks_and_far_from_the_origin(
     assert torch.equal(nearest(x, 8, queries=some)[..., 1:], tree[:, :20, 1:])
 
 
+@pytest.mark.parametrize("budget", [1, 13 * 37, 37 * 37, 2 * 37 * 37 + 1, 10**6])
+@pytest.mark.parametrize("channels", [3, 32])
+def test_how_many_pairs_are_held_at_once_does_not_matter(
+    budget: int, channels: int, monkeypatch: pytest.MonkeyPatch, rng: torch.Generator
+) -> None:
+    monkeypatch.setattr(neighbours, "PAIRS_CPU", budget)
+    x = torch.randn(5, 37, channels, generator=rng).relu().round(decimals=1)
+    queries = torch.randn(5, 11, channels, generator=rng).round(decimals=1)
+    assert torch.equal(nearest(x, 8), torch.stack([by_loop(cloud, 8) for cloud in x]))
+    some = torch.stack([by_loop(cloud, 8, asked) for cloud, asked in zip(x, queries, strict=True)])
+    assert torch.equal(nearest(x, 8, queries=queries), some)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_any_floating_type_is_exact_for_its_own_numbers(dtype: torch.dtype, rng: torch.Generator) -> None:
     x = (torch.randn(1, 50, 6, generator=rng) * 10).to(dtype)

@@ -34,6 +34,17 @@ def test_wrong_labels_of_whole_objects_are_corrected() -> None:
     assert len(memory.rows) == len(memory.predicted_by_epoch) == 20
 
 
+def test_votes_end_where_they_shall() -> None:
+    blocks = toy.blocks_of(8, 0.5)
+    _, to_the_end = toy.run(blocks, 9, Cleaning(warmup=5))
+    _, memory = toy.run(blocks, 9, Cleaning(warmup=5, rounds=2))
+    for epoch in range(7):
+        assert torch.equal(memory.corrected_by_epoch[epoch], to_the_end.corrected_by_epoch[epoch])
+    for labels in memory.corrected_by_epoch[7:]:
+        assert torch.equal(labels, memory.corrected_by_epoch[6])
+    assert not torch.equal(to_the_end.corrected_by_epoch[8], memory.corrected_by_epoch[8])
+
+
 def test_without_cleaning_labels_are_trained_on_as_they_are() -> None:
     blocks = toy.blocks_of(8, 0.5)
     run, memory = toy.run(blocks, 3)

@@ -117,3 +117,15 @@ def test_all_votes_of_a_class_of_many() -> None:
     label = torch.tensor([1, 2, 2, 0, 5, 3])
     reliable = torch.tensor([True, True, True, False, True, False])
     assert corrected(label, reliable, cluster, 6).tolist() == [2, 2, 2, 5, 5, -1]
+
+
+@pytest.mark.parametrize(("slots", "classes"), [(16, 13), (127, 126), (8, 40), (4, 127)])
+def test_many_slots_and_classes_are_counted(slots: int, classes: int) -> None:
+    unanimous = torch.full((1, slots), classes - 1, dtype=torch.int8)
+    mixed = torch.randint(-1, classes, (300, slots), generator=torch.Generator().manual_seed(0)).to(torch.int8)
+    history = torch.cat([unanimous, mixed])
+    counts = (history[:, :, None] == torch.arange(classes)).sum(1)
+    label, share = agreement(history, classes)
+    assert (label[0].item(), share[0].item()) == (classes - 1, 1.0)
+    assert torch.equal(share, counts.amax(1) / slots)
+    assert torch.equal(label, (counts == counts.amax(1, keepdim=True)).int().argmax(1))

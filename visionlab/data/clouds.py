@@ -35,6 +35,11 @@ KNOWN = {
         "scannet",
         "the folder scans (scans/scene0000_00/scene0000_00_vh_clean_2.ply and .labels.ply ...) of ScanNetV2",
     ),
+    "mosd": (
+        "mosd",
+        "folders train and test of labelled .npz or .ply files, scans of things on a table: the modified Object"
+        " Segmentation Database,",
+    ),
 }
 """The data sets that `load` knows by name: their folder in the data root, and what lies in it."""
 
@@ -112,7 +117,7 @@ def load(
     classes.txt beside the clouds, one name a line, names the classes.
 
     Args:
-        source: "s3dis", "scannet", or a path.
+        source: "s3dis", "scannet", "mosd", or a path.
         split: "train", "val" or "test", where there is such; None for all.
         points: keep at most so many of each cloud, drawn evenly, always the same ones; None for all. All of S3DIS needs
             about 11 GB.
@@ -140,7 +145,7 @@ def _path(source: str | Path, root: str | Path | None) -> Path:
 
     folder, layout = KNOWN[str(source)]
     path = Path(root or data_root()).expanduser() / folder
-    if not (is_s3dis(path) or is_scannet(path)):
+    if not (is_s3dis(path) or is_scannet(path) or (path / "train").is_dir()):
         raise FileNotFoundError(
             f"data set {source!r} is missing in {path}. Put {layout} there, "
             "or point root= or VISIONLAB_DATA to the folder that has it; its licence has to be agreed to, so nothing "

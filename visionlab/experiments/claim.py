@@ -8,7 +8,7 @@ from typing import Literal
 from visionlab.experiments.result import Result
 from visionlab.measure.intervals import Interval, difference, interval
 
-__all__ = ["Claim", "Kept", "Verdict"]
+__all__ = ["Claim", "Closed", "Kept", "Verdict"]
 
 Status = Literal["shown", "not shown", "contradicted"]
 
@@ -72,15 +72,21 @@ class Claim:
             KeyError: if the result lacks a variant or the metric.
         """
         sign = 1.0 if self.higher_is_better else -1.0
-        method = {seed: sign * value for seed, value in result.values(self.method, self.metric).items()}
-        against = self.rival_metric or self.metric
-        rival = {seed: sign * value for seed, value in result.values(self.rival, against).items()}
+        both = (result.values(self.method, self.metric), self.rival_values(result))
+        method, rival = ({seed: sign * value for seed, value in values.items()} for values in both)
         gap = difference(method, rival)
         if self.exact:
             gap = Interval(gap.mean, gap.mean, gap.mean, gap.seeds)
-        both = ((self.method, self.metric), (self.rival, against))
-        plain = (interval(list(result.values(*each).values())) for each in both)
-        return Verdict(self, self.decide(gap), gap, *plain)
+        return Verdict(self, self.decide(gap), gap, *(interval(list(values.values())) for values in both))
+
+    def rival_values(self, result: Result) -> dict[int, float]:
+        """What the method is compared with, by seed."""
+        return result.values(self.rival, self.rival_metric or self.metric)
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """Those that a result must have for a verdict."""
+        return self.method, self.rival
 
     @property
     def sides(self) -> tuple[str, str]:
@@ -125,3 +131,33 @@ class Kept(Claim):
         if gap.low > -self.margin:
             return "shown"
         return "contradicted" if gap.high < -self.margin else "not shown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Closed(Claim):
+    """The statement that ``method`` closes a share of the gap between ``rival`` and ``bound``, seed by seed.
+
+    Args:
+        bound: the variant that the rival falls short of.
+        share: of the gap, that has to be closed.
+    """
+
+    bound: str
+    share: float
+    margin: float = 0.0
+
+    def rival_values(self, result: Result) -> dict[int, float]:
+        """What lies so far on the way from the rival to the bound, by seed."""
+        bound = result.values(self.bound, self.metric)
+        return {seed: own + self.share * (bound[seed] - own) for seed, own in super().rival_values(result).items()}
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """Those that a result must have for a verdict."""
+        return *super().variants, self.bound
+
+    @property
+    def sides(self) -> tuple[str, str]:
+        """Names of what should be larger, and of what smaller."""
+        better, worse = super().sides
+        return better, f"{100 * self.share:g} % of the way from {worse} to {self.bound}"

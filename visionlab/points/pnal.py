@@ -45,6 +45,7 @@ class Cleaning:
 
     Args:
         warmup: T_w, epochs in which the given labels are trained on, and nothing is corrected.
+        rounds: epochs after it in which labels are corrected, and then no more; None: all, as published.
         slots: q, predictions that are remembered.
         share: of the slots that have to hold one class, for a point to be trusted; 1 is the paper's figure.
         gamma: instead of the share the published rule, `voting.uncertainty` of at most so much: 0.001 is the same as
@@ -59,6 +60,7 @@ class Cleaning:
     """
 
     warmup: int = 4
+    rounds: int | None = None
     slots: int = 4
     share: float = 1.0
     gamma: float | None = None
@@ -72,12 +74,18 @@ class Cleaning:
                 "warmup, slots, divisor: expected 0 or more, 1 to 127, 1 or more; "
                 f"got {self.warmup}, {self.slots}, {self.divisor}"
             )
+        if self.rounds is not None and self.rounds < 1:
+            raise ValueError(f"rounds: expected 1 or more, or None, got {self.rounds}")
         if not 0 < self.share <= 1:
             raise ValueError(f"share: expected more than 0, at most 1, got {self.share}")
         if self.rule not in RULES:
             raise ValueError(f"rule: expected one of {', '.join(RULES)}, got {self.rule!r}")
         if self.unselected not in ("drop", "keep", "zero"):
             raise ValueError(f"unselected: expected drop, keep or zero, got {self.unselected!r}")
+
+    def corrects(self, epoch: int) -> bool:
+        """Whether labels are corrected in an epoch, counted from 0."""
+        return epoch >= self.warmup and (self.rounds is None or epoch < self.warmup + self.rounds)
 
     def trusted(self, share: Float[Tensor, " n"], classes: int) -> Bool[Tensor, " n"]:
         """Whether points are reliable (N,), by the share of slots that hold their most frequent class."""

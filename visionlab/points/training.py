@@ -91,12 +91,13 @@ class CleaningLoss:
         self, model: nn.Module, features: Tensor, given: Tensor, ids: Tensor, cleaning: Cleaning
     ) -> tuple[Tensor, Tensor]:
         memory, losses = self.memory, None
-        if cleaning.rule == "first":
-            losses = _together(self._losses(model, features, given).flatten())
-        memory.correct(
-            _together(ids.flatten()), cleaning, losses=losses,
-            generator=generator(self.seed, memory.calls, device=features.device),
-        )  # fmt: skip
+        if cleaning.corrects(memory.calls // self.calls):
+            if cleaning.rule == "first":
+                losses = _together(self._losses(model, features, given).flatten())
+            memory.correct(
+                _together(ids.flatten()), cleaning, losses=losses,
+                generator=generator(self.seed, memory.calls, device=features.device),
+            )  # fmt: skip
         targets = memory.corrected[ids].long()
         if cleaning.unselected == "keep":
             targets = torch.where(targets >= 0, targets, given)

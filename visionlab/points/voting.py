@@ -36,7 +36,7 @@ def agreement(history: Int[Tensor, "n q"], classes: int) -> tuple[Int[Tensor, " 
         raise ValueError(f"history: expected -1 to {classes - 1}, got {int(history.min())} to {int(history.max())}")
     counts = torch.zeros(n, classes + 1, dtype=torch.int8, device=history.device)
     counts.scatter_add_(1, history.long() + 1, torch.ones_like(history, dtype=torch.int8))
-    label, most = _largest(counts[:, 1:])
+    label, most = _largest(counts[:, 1:].int())
     return label, most / slots
 
 
@@ -111,7 +111,10 @@ def corrected(
 
 
 def _largest(table: Int[Tensor, "n k"]) -> tuple[Int[Tensor, " n"], Int[Tensor, " n"]]:
-    """The first column (N,) with the largest number, and that number; `argmax` promises no order among equals."""
+    """The first column (N,) with the largest number, and that number; `argmax` promises no order among equals.
+
+    Numbers times columns must fit into the table's type.
+    """
     columns = table.shape[1]
     backwards = torch.arange(columns - 1, -1, -1, device=table.device)
     best = (table * columns + backwards).amax(1)

@@ -12,7 +12,7 @@ from visionlab.protection.owner_code import Hues
 from visionlab.protection.verification import LEAST_IMAGES
 from visionlab.show import theme
 from visionlab.show.figure import Figure, Interactive, Table, figure
-from visionlab.show.measured import mean_and_interval, mean_or_nan
+from visionlab.show.measured import mean_or_nan, measured_table
 from visionlab.show.pictures import picture_grid
 
 if TYPE_CHECKING:
@@ -189,16 +189,7 @@ def theft_table(
     Raises:
         KeyError: if nothing was measured of a variant.
     """
-    named = variants if isinstance(variants, Mapping) else {name: name for name in variants}
-    have = {(row.variant, row.metric) for row in result.rows}
-    for variant in named.values():
-        if variant not in result.variants:
-            raise KeyError(f"no {variant!r}; measured: {result.variants}")
-    rows = [
-        [name, *(mean_and_interval(result, variant, m) if (variant, m) in have else "" for m in metrics)]
-        for name, variant in named.items()
-    ]
-    return Table(rows, ["thief", *metrics], caption)
+    return measured_table(result, variants, metrics, caption, head="thief")
 
 
 def published_table() -> Table:
