@@ -21,6 +21,8 @@ try:
     from visionlab.experiments import pnal_desk as desk
     from visionlab.experiments import pnal_doubts as doubts
     from visionlab.experiments import pnal_live as training
+    from visionlab.experiments import pnal_probe
+    from visionlab.experiments.experiment import recorded
     from visionlab.show import clouds as draw
     from visionlab.show import replayed, theme
     from visionlab.show.replayed import Run
@@ -30,7 +32,7 @@ except ImportError as error:
 
 PROGRESS, POINTS = gr.Progress(), 8000  # of a room of the world that is shown
 COLOURS = [("class", "class"), ("right or wrong", "verdict"), ("as scanned", "rgb")]
-RECORDED, BOTH = "the recorded example: PNAL", "both, one after the other"
+RECORDED, BOTH = "recorded: PNAL, 60 % by object", "both, one after the other"
 SIZES = "k-means: points in one, on average; DBSCAN: its radius in thousandths, published with 18"
 TABLE = {"interactive": False, "datatype": "str", "max_height": 480}
 OBJECTS = ["object", "true class", "points", "given label", "the label is"]
@@ -96,15 +98,16 @@ def spoil(number: float, kind: str, rate: float, seed: float, colour: str) -> tu
 
 
 @cache
-def recorded_timeline() -> Timeline:
-    """Return the run that the page opens with."""
-    *_, last = training.live(60, methods=["PNAL"], size=training.Size(rooms=24, epochs=10, warmup=4, tested=2))
-    return Timeline(**last.runs["PNAL"])
+def recorded_run() -> Run:
+    """Return the run that the page opens with: some of its rooms, the curves of all."""
+    result = recorded("pnal/noise")
+    timeline = Timeline(**pnal_probe.replay(result))
+    return Run(timeline, *training.recorded_curves(result), timeline.warmup)
 
 
 def moment(name: str, runs: dict[str, Run], room_name: str | None = None, epoch: float = 1) -> tuple[Run, int, int]:
     """Return a run, the place of a room in it, the first one if none is named, and an epoch, by what the page says."""
-    known = {RECORDED: replayed.run_of(recorded_timeline(), "PNAL")} | runs
+    known = {RECORDED: recorded_run()} | runs
     if name not in known:
         raise gr.Error(f"training: expected one of {', '.join(known)}; got {name!r}")
     place = 0 if room_name is None else said(known[name].place, room_name)
@@ -112,11 +115,11 @@ def moment(name: str, runs: dict[str, Run], room_name: str | None = None, epoch:
 
 
 def choose(name: str, runs: dict[str, Run]) -> tuple[Any, ...]:
-    """Offer the rooms and the epochs of a run, the latter twice, and draw its curves."""
+    """Offer the rooms and the epochs of a run, the latter twice; draw its curves, and say how they ended."""
     run, _, _ = moment(name, runs)
     slider = gr.Slider(maximum=run.timeline.epochs, value=run.timeline.epochs)
     menu = gr.Dropdown(run.names, value=run.names[0])
-    return menu, slider, slider, replayed.progress_figure(run.curves, warmup=run.warmup)
+    return menu, slider, slider, replayed.progress_figure(run.curves, warmup=run.warmup), run.words
 
 
 def replay(place: str, epoch: float, middle: str, colour: str, sized: bool, name: str, runs: dict[str, Run]) -> tuple:
@@ -135,7 +138,8 @@ def train(which: str, kind: str, rate: float, seed: float, runs: dict, progress:
         kept, menu, warmup = gr.skip(), gr.skip(), training.SIZE.warmup
         if epoch.done == epoch.of:
             about = f"{rate:g} % {kind}, seed {seed:g}"
-            kept = runs | {f"{m}: {about}": Run(Timeline(**run), epoch.curves, warmup) for m, run in epoch.runs.items()}
+            own = (epoch.curves, epoch.words, warmup)
+            kept = runs | {f"{method}: {about}": Run(Timeline(**run), *own) for method, run in epoch.runs.items()}
             menu = gr.Dropdown([RECORDED, *kept], value=list(kept)[-1])
         yield replayed.progress_figure(epoch.curves, warmup=warmup), epoch.words, kept, menu
 
@@ -232,8 +236,7 @@ def spoil_tab(demo: gr.Blocks) -> None:
 
 def replay_tab(demo: gr.Blocks, runs: gr.State) -> tuple[gr.Dropdown, gr.Dropdown, gr.Slider]:
     """Lay out the second tab; return the choice of run and room, and the epochs of the third tab."""
-    first = recorded_timeline()
-    names, last = [first.name(place) for place in range(first.rooms)], first.epochs
+    names, last = recorded_run().names, recorded_run().timeline.epochs
     gr.Markdown(TRAIN.format(size=training.SIZE))
     with gr.Row():
         noise = noise_controls("train", 60)
@@ -250,10 +253,10 @@ def replay_tab(demo: gr.Blocks, runs: gr.State) -> tuple[gr.Dropdown, gr.Dropdow
         middle = gr.Radio(replayed.MIDDLES, value=replayed.MIDDLES[0], label="in the middle", elem_id="middle")
         colour = gr.Radio(COLOURS, value="class", label="colour", elem_id="replay_colour")
         sized = gr.Checkbox(True, label="larger where predictions agree", elem_id="sized")
-    trained = picture("train", "These curves are of the recorded example, of the rooms in the menu alone.")
+    trained = picture("train")
     now = gr.Slider(1, last, last, step=1, label="epoch", elem_id="moment", render=False)
     live([demo.load], replay, "replay", [place, epoch, middle, colour, sized], outputs, (run, runs))
-    gr.on([demo.load, run.change], choose, [run, runs], [place, epoch, now, trained[0]], api_name="run").then(
+    gr.on([demo.load, run.change], choose, [run, runs], [place, epoch, now, *trained], api_name="run").then(
         replay, [place, epoch, middle, colour, sized, run, runs], outputs, api_visibility="private"
     )
     started = go.click(train, [which, *noise, runs], [*trained, runs, run], api_name="train", concurrency_limit=1)

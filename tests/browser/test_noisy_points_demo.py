@@ -22,7 +22,7 @@ from visionlab.data.world.rooms import ROOM_CLASSES, room
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-RECORDED = "the recorded example: PNAL"
+RECORDED = "recorded: PNAL, 60 % by object"
 WORDS = "([id, words]) => document.querySelector(`#${id} textarea`)?.value.includes(words)"
 DRAWN = """([id, scenes]) => {
     const plot = document.querySelector(`#${id} .js-plotly-plot`);
@@ -95,17 +95,20 @@ def test_no_noise_leaves_all_labels_right_and_a_seed_decides_which_go_wrong(clie
 
 
 def test_the_recorded_run_is_replayed_epoch_by_epoch(app: Any, client: Client) -> None:
-    run = app.recorded_timeline()
+    run = app.recorded_run().timeline
     asked = [run.name(0), 1, "labels in force", "class", True, RECORDED]
     plot, words = client.predict(*asked, api_name="/replay")
     assert len(scenes(plot)) == 3
     assert words.startswith(f"Epoch 1 of {run.epochs}: warm-up")
     asked[1], asked[2] = run.epochs, "what the network said"
     assert "labels are corrected" in client.predict(*asked, api_name="/replay")[1]
-    rooms, epoch, _, curves = client.predict(RECORDED, api_name="/run")
+    rooms, epoch, _, curves, ended = client.predict(RECORDED, api_name="/run")
     assert [name for name, _ in rooms["choices"]] == [run.name(place) for place in range(run.rooms)]
     assert epoch["maximum"] == run.epochs
-    assert len(json.loads(curves["plot"])["data"]) == 2
+    drawn = {each["name"] for each in json.loads(curves["plot"])["data"]}
+    assert drawn == {f"{m}: {c}" for m in ("cross entropy", "PNAL") for c in ("labels right", "new rooms right")}
+    assert ended.startswith("cross entropy: ")
+    assert "All rooms, mean over" in ended
 
 
 def test_both_methods_are_trained_live_and_can_be_replayed(client: Client) -> None:
@@ -142,7 +145,7 @@ def test_a_training_that_nobody_waits_for_ends(app: Any) -> None:
 
 
 def test_a_point_is_picked_by_its_kind_and_explained(app: Any, client: Client) -> None:
-    run = app.recorded_timeline()
+    run = app.recorded_run().timeline
     found = client.predict("wrong label, still wrong", 0, run.epochs, run.name(0), RECORDED, api_name="/pick")
     other = client.predict("wrong label, still wrong", found, run.epochs, run.name(0), RECORDED, api_name="/pick")
     assert run.cluster[0, found] != run.cluster[0, other]
@@ -230,7 +233,7 @@ def test_scans_that_teach_nothing_are_refused_in_words(app: Any, client: Client,
 
 
 def test_nonsense_is_refused_by_name(app: Any, client: Client) -> None:
-    run, folder = app.recorded_timeline(), TemporaryDirectory()
+    run, folder = app.recorded_run().timeline, TemporaryDirectory()
     with pytest.raises(AppError, match="cellar is not in the list of choices"):
         client.predict("cellar", 1, "labels in force", "class", True, RECORDED, api_name="/replay")
     for call, words in (
@@ -252,7 +255,7 @@ def test_nonsense_is_refused_by_name(app: Any, client: Client) -> None:
 
 
 def test_answers_come_within_a_second(app: Any, client: Client, scan: str) -> None:
-    run = app.recorded_timeline()
+    run = app.recorded_run().timeline
     client.predict([handle_file(scan)], api_name="/open")
     asked = {
         "/spoil": (3, "at boundaries", 40, 0, "class"),

@@ -7,6 +7,7 @@ import pytest
 
 from visionlab.data.world.rooms import room
 from visionlab.show import clouds, replayed
+from visionlab.show.points_report import DRAWN
 from visionlab.show.timeline import Timeline
 from visionlab.show.widgets.room import CLASS_COLOURS, VERDICTS
 
@@ -41,7 +42,7 @@ def test_a_large_cloud_is_thinned_and_open_from_above() -> None:
     cloud = room(0, 0, points=30_000)
     fig = clouds.cloud_figure(cloud, {"a": cloud.labels, "b": cloud.labels}, colour="rgb")
     traces = markers(fig)
-    assert [len(trace.x) for trace in traces] == [clouds.DRAWN // 2] * 2
+    assert [len(trace.x) for trace in traces] == [DRAWN // 2] * 2
     assert traces[0].z.max() < cloud.xyz[:, 2].max() - 0.2
     assert np.array_equal(clouds.thinned(10), np.arange(10))
     assert clouds.inside(np.zeros((4, 3))).all()
@@ -60,9 +61,6 @@ def test_a_run_is_replayed_and_its_points_explained(timeline: Timeline) -> None:
     last = run.epochs
     fig = replayed.replay_figure(run, 0, last, middle="what the network said", sized=True)
     assert [note.text for note in fig.layout.annotations][1] == f"what the network said, epoch {last}"
-    curves = replayed.curves_of(run)
-    scores = [np.mean([run.score(place, epoch)[0] for place in range(run.rooms)]) for epoch in range(1, last + 1)]
-    assert curves["labels right"] == pytest.approx(scores)
     for kind, points in replayed.examples(run, 0, last).items():
         found = replayed.another(run, 0, last, kind, -1)
         assert found == (points[0] if points else None)
@@ -77,4 +75,4 @@ def test_a_run_is_replayed_and_its_points_explained(timeline: Timeline) -> None:
     with pytest.raises(ValueError, match="middle: expected one of"):
         replayed.replay_figure(run, 0, 1, middle="nothing")
     with pytest.raises(ValueError, match="room: expected one of"):
-        replayed.run_of(run, "PNAL").place("cellar")
+        replayed.Run(run, {}, "", 1).place("cellar")

@@ -8,29 +8,27 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
-from visionlab.data.clouds import UNLABELLED, Cloud, load
+from visionlab.data.clouds import UNLABELLED, Cloud, class_name, load
+from visionlab.data.world.rooms import LOOK_ALIKES
+from visionlab.experiments.pnal_setting import clusters_of
 from visionlab.points.clean import PRESETS, check_clouds
-from visionlab.points.clusters import dbscan, kmeans, published_features, purity
+from visionlab.points.clusters import dbscan, published_features, purity
 from visionlab.points.label_noise import Noise, asymmetric, boundary, symmetric
 
 __all__ = [
-    "ALIKE", "CLUSTERS", "MOST", "NOISES", "RADIUS", "alike", "chosen", "class_of", "described", "grouped",
-    "has_objects", "menu", "object_of", "objects", "opened", "place_and_colour", "spoiled", "told", "told_of_clusters",
+    "ALIKE", "CLUSTERS", "MOST", "NOISES", "RADIUS", "alike", "chosen", "described", "grouped", "has_objects", "menu",
+    "object_of", "objects", "opened", "spoiled", "told", "told_of_clusters",
 ]  # fmt: skip
 
-ALIKE = (
-    ("wall", "door"), ("chair", "sofa"), ("table", "shelf"), ("lamp", "clutter"), ("window", "wall"), ("board", "door"),
-)  # fmt: skip
-"""Classes that annotators take for each other, where a cloud has them."""
+ALIKE = (*LOOK_ALIKES, ("window", "wall"), ("board", "door"))
+"""Classes that annotators take for each other, where a cloud has them: those of the world's rooms, and of scans."""
 NOISES = ("by object", "between look-alikes", "at boundaries")
 RADIUS = 0.25
 """Metres from another class within which a point lies at a boundary."""
 CLUSTERS = ("k-means", "DBSCAN")
-COLOUR = 6.0
-"""Metres that k-means takes black and white in one channel to be apart."""
 MOST = 20_000
 """Points of a file that are kept."""
 UNPACKED = 400_000_000
@@ -104,7 +102,8 @@ def objects(cloud: Cloud, labels: Tensor) -> list[list[str]]:
         most = int(some.mode().values)
         wrong = float((some != true).double().mean())
         said = "right" if wrong == 0 else "wrong" if wrong == 1 else f"{wrong:.0%} wrong"
-        rows.append([str(instance), class_of(cloud, true), f"{int(sizes[i]):,}", class_of(cloud, most), said])
+        names = [class_name(cloud.classes, label) for label in (true, most)]
+        rows.append([str(instance), names[0], f"{int(sizes[i]):,}", names[1], said])
     return rows
 
 
@@ -121,11 +120,6 @@ def told(cloud: Cloud, noise: Noise, kind: str, percent: float | int) -> str:
     _, member, sizes = object_of(cloud)
     bad = int((member[noise.flipped].bincount(minlength=len(sizes)) == sizes).sum())
     return f"{words}, {bad} of {len(sizes)} objects. Only whole objects go wrong, so the rate is seldom met exactly."
-
-
-def class_of(cloud: Cloud, label: int) -> str:
-    """The name of a class, or words for -1."""
-    return cloud.classes[label] if label >= 0 else "no label"
 
 
 # --- One's own clouds -------------------------------------------------------------------------------------------------
@@ -183,14 +177,13 @@ def chosen(clouds: Sequence[Cloud], name: str | None) -> Cloud:
     return clouds[names.index(name)]
 
 
-def grouped(cloud: Cloud, how: str, size: float | int, seed: int = 0) -> tuple[Int[Tensor, " n"], float]:
+def grouped(cloud: Cloud, how: str, size: float | int) -> tuple[Int[Tensor, " n"], float]:
     """Clusters of a cloud (N,) from 0 on, and their purity by its labels in percent.
 
     Args:
         cloud: whose labels count as true.
         how: one of `CLUSTERS`.
         size: points in a cluster on average for k-means; a thousandth of the radius for DBSCAN.
-        seed: of k-means.
 
     Raises:
         ValueError: if the way is unknown or the size not positive.
@@ -200,7 +193,7 @@ def grouped(cloud: Cloud, how: str, size: float | int, seed: int = 0) -> tuple[I
     if not size > 0:
         raise ValueError(f"size: expected more than 0; got {size}")
     if how == CLUSTERS[0]:
-        found = kmeans(place_and_colour(cloud), max(round(len(cloud) / size), 1), seed=seed)
+        found = clusters_of([cloud], max(round(len(cloud) / size), 1), "fine")[0]
     else:
         found = dbscan(published_features(cloud.xyz, cloud.rgb), size / 1000)
     found = found.unique(return_inverse=True)[1]
@@ -226,8 +219,3 @@ def told_of_clusters(cluster: Int[Tensor, " n"], purity: float) -> str:
         f"{len(sizes):,} clusters of {len(cluster) / len(sizes):.1f} points on average; {alone:.0f} % of the points are"
         f" alone in theirs. Purity by the labels as they came: {purity:.1f} %. Votes cannot make more labels right."
     )
-
-
-def place_and_colour(cloud: Cloud) -> Float[Tensor, "n 6"]:
-    """What k-means groups the points of a cloud by."""
-    return torch.cat([cloud.xyz, COLOUR * cloud.rgb], 1)

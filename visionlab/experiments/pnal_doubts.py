@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from visionlab.data.clouds import UNLABELLED, Cloud, save
-from visionlab.experiments.pnal_desk import FOLDER, class_of, object_of, spoiled
+from visionlab.data.clouds import UNLABELLED, Cloud, class_name, save
+from visionlab.experiments.pnal_desk import FOLDER, object_of, spoiled
 from visionlab.points.blocks import LEAST, squares
 from visionlab.points.clean import PRESETS, WHOLE, Cleaned, Doubt, check_clouds, clean_labels, doubtful
 from visionlab.train.loop import Hook
@@ -90,7 +90,7 @@ def looked_at(found: Doubted, rank: int) -> tuple[Cloud, Bool[Tensor, " n"], str
     """The cloud of an object of the list, ranks count from 1, which of its points it has, and words."""
     doubt = found.doubts[rank - 1]
     cloud = found.cleaned[doubt.cloud].cloud
-    given, proposed = class_of(cloud, doubt.given), class_of(cloud, doubt.proposed)
+    given, proposed = (class_name(cloud.classes, label) for label in (doubt.given, doubt.proposed))
     return cloud, member(cloud, doubt), f"object {doubt.instance}: given {given}, the network says {proposed}"
 
 
@@ -103,8 +103,8 @@ def rows(found: Sequence[Doubt], clouds: Sequence[Cloud]) -> list[list[str]]:
     """The most doubtful objects as cells: rank, cloud, object, given, proposed, doubt, points."""
     return [
         [
-            str(rank), clouds[each.cloud].name, str(each.instance), class_of(clouds[each.cloud], each.given),
-            class_of(clouds[each.cloud], each.proposed), f"{100 * each.score:.0f} %", f"{each.points:,}",
+            str(rank), clouds[each.cloud].name, str(each.instance), class_name(clouds[each.cloud].classes, each.given),
+            class_name(clouds[each.cloud].classes, each.proposed), f"{100 * each.score:.0f} %", f"{each.points:,}",
         ]
         for rank, each in enumerate(found[:MOST_ROWS], 1)
     ]  # fmt: skip

@@ -13,16 +13,19 @@ from torch import nn
 
 from visionlab.data.clouds import Cloud
 from visionlab.data.world.rooms import rooms
-from visionlab.experiments.pnal_desk import NOISES, place_and_colour, spoiled
+from visionlab.experiments.pnal import REPLAYED
+from visionlab.experiments.pnal_desk import NOISES, spoiled
+from visionlab.experiments.pnal_probe import by_epoch
+from visionlab.experiments.pnal_setting import TEST, clusters_of
+from visionlab.experiments.result import Result
 from visionlab.measure.points import segmented
 from visionlab.points.blocks import Blocks, Moved, whole
-from visionlab.points.clusters import kmeans
 from visionlab.points.dgcnn import SmallDGCNN
 from visionlab.points.pnal import Cleaning, LabelMemory
 from visionlab.points.training import recipe, train_points
 from visionlab.train.randomness import seeded
 
-__all__ = ["METHODS", "NEW", "RIGHT", "SIZE", "Epoch", "Size", "live", "outcome"]
+__all__ = ["METHODS", "NEW", "RIGHT", "SIZE", "Epoch", "Size", "live", "outcome", "recorded_curves"]
 
 METHODS = ("cross entropy", "PNAL")
 RIGHT, NEW = "labels right", "new rooms right"
@@ -70,23 +73,38 @@ class Epoch(NamedTuple):
     @property
     def words(self) -> str:
         """How far it is; in the end, how it ended."""
-        return outcome(self.curves) if self.done == self.of else f"{self.method}: epoch {self.epoch} is done."
+        if self.done < self.of:
+            return f"{self.method}: epoch {self.epoch} is done."
+        return f"{outcome(self.curves)} This is one seed of a small training: another may differ by some points."
+
+
+def recorded_curves(result: Result) -> tuple[dict[str, dict[str, list[float]]], str]:
+    """Curves of "pnal/noise" at its worst rate as those of an `Epoch`, means over its seeds, and how they ended."""
+    metrics = {RIGHT: "labels right (%)", NEW: TEST}
+    curves = {
+        method: {name: by_epoch(result, variant, metric).tolist() for name, metric in metrics.items()}
+        for method, variant in zip(METHODS, REPLAYED, strict=True)
+    }
+    seeds = sum(key.rpartition("/")[0] == REPLAYED[0] for key in result.curves)
+    return curves, f"{outcome(curves)} All rooms, mean over {seeds} {'seed' if seeds == 1 else 'seeds'}."
 
 
 def outcome(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
     """Say how trainings ended, by the curves of each method."""
     parts = []
     for method, each in curves.items():
-        right, new = each[RIGHT], list(each[NEW])
-        best = max(new)
+        right, new = each[RIGHT], each[NEW]
         parts.append(
-            f"{method}: {right[0]:.0f} % of the labels were right at first, {right[-1]:.0f} % at last; of the points"
-            f" of new rooms the network gets {new[-1]:.0f} % right (at best {best:.0f} %, in epoch"
-            f" {new.index(best) + 1})."
+            f"{method}: {right[0]:.0f} % of the labels were right at first, {right[-1]:.0f} % at last{_best(right)}; of"
+            f" the points of new rooms the network gets {new[-1]:.0f} % right{_best(new)}."
         )
-    return (
-        " ".join(parts) + " This is one seed of a small training: another seed may differ by some points of a hundred."
-    )
+    return " ".join(parts)
+
+
+def _best(curve: Sequence[float]) -> str:
+    """Where a curve was better than at its end."""
+    best = max(curve)
+    return f" (at best {best:.0f} %, in epoch {list(curve).index(best) + 1})" if best > curve[-1] + 0.5 else ""
 
 
 class _Stopped(Exception):
@@ -145,7 +163,7 @@ class _Training:
         self.methods, self.seed, self.size, self.tell = methods, seed, size, tell
         self.clouds = rooms(size.rooms, points=size.points, seed=seed)
         noisy = [spoiled(cloud, kind, percent, 1000 * seed + i).labels for i, cloud in enumerate(self.clouds)]
-        clusters = [kmeans(place_and_colour(cloud), max(size.points // TOGETHER, 2)) for cloud in self.clouds]
+        clusters = clusters_of(self.clouds, max(size.points // TOGETHER, 2), "fine")
         self.true = whole(self.clouds, size.points, clusters=clusters, seed=seed)
         self.given = self.true.relabelled(noisy)
         self.test = whole(rooms(size.tested, points=size.points, seed=seed, first=10_000), size.points)

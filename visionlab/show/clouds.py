@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from visionlab.data.clouds import class_name
 from visionlab.show.pnal import NONE
+from visionlab.show.points_report import CEILING, DRAWN
 from visionlab.show.widgets.room import CLASS_COLOURS, COLOURINGS, VERDICTS
 
 if TYPE_CHECKING:
@@ -17,14 +19,10 @@ if TYPE_CHECKING:
     from visionlab.data.clouds import Cloud
 
 __all__ = [
-    "DRAWN", "class_colour", "cloud_figure", "clouds_figure", "clusters_figure", "highlighted", "inside", "linked",
+    "class_colour", "cloud_figure", "clouds_figure", "clusters_figure", "highlighted", "inside", "linked",
     "mark", "object_figure", "thinned",
 ]  # fmt: skip
 
-DRAWN = 20_000
-"""Points that are drawn at most, of all scenes together."""
-CEILING = 0.85
-"""What is higher in a room than this share of it hides the rest."""
 EYE = {"x": 0.95, "y": -1.25, "z": 1.05}
 """From where scenes are seen at first, in their own sizes."""
 EDGE = "#9C9C9C"
@@ -55,7 +53,7 @@ def class_colour(k: int) -> str:
 
 
 def thinned(n: int, most: int = DRAWN) -> np.ndarray:
-    """Which of n points to draw: all, or as many as may be, drawn evenly and in order; always the same."""
+    """Which of n points to draw: all, or as many as may be, evenly chosen, in order; always the same."""
     return np.arange(n) if n <= most else np.sort(np.random.default_rng(0).permutation(n)[:most])
 
 
@@ -118,7 +116,7 @@ def clouds_figure(
     )
     named: set[str] = set()
     for column, labels in enumerate(panels.values(), 1):
-        words = _words(labels, classes)
+        words = [class_name(classes, k) for k in labels.tolist()]
         for name, mask, paint in _groups(labels, classes, colour, truth, rgb):
             _scatter(fig, column, xyz[mask], sizes[mask], paint, name, [words[i] for i in np.flatnonzero(mask)],
                      ids[mask], name not in named and colour != "rgb")  # fmt: skip
@@ -153,8 +151,7 @@ def highlighted(
     fig = clouds_figure(xyz, {title: labels}, classes, ids=ids, camera=camera)
     fig.update_traces(marker_opacity=0.2, hoverinfo="skip", hovertemplate=None, selector={"mode": "markers"})
     for k in np.unique(labels[which]).tolist():
-        name = "no label" if k < 0 else classes[k]
-        mark(fig, xyz[which & (labels == k)], f"{what}: {name}", class_colour(k))
+        mark(fig, xyz[which & (labels == k)], f"{what}: {class_name(classes, k)}", class_colour(k))
     return fig
 
 
@@ -243,10 +240,6 @@ def _scatter(
         ),
         row=1, col=column,
     )  # fmt: skip
-
-
-def _words(labels: np.ndarray, classes: Sequence[str]) -> list[str]:
-    return [classes[k] if k >= 0 else "no label" for k in labels.tolist()]
 
 
 def _outline(xyz: np.ndarray) -> Any:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 __all__ = [
-    "MIDDLES", "POINTS", "Run", "another", "cluster_figure", "curves_of", "examples", "point_figure", "progress_figure",
-    "replay_figure", "run_of", "told",
+    "MIDDLES", "POINTS", "Run", "another", "cluster_figure", "examples", "point_figure", "progress_figure",
+    "replay_figure", "told",
 ]  # fmt: skip
 
 MIDDLES = ("labels in force", "what the network said")
@@ -31,11 +31,13 @@ class Run(NamedTuple):
     Attributes:
         timeline: of some of its rooms.
         curves: by method, its own and those of what was trained beside it; then by name, percent in each epoch.
+        words: how that went.
         warmup: epochs before labels are corrected, by the method that does.
     """
 
     timeline: Timeline
     curves: Mapping[str, Mapping[str, Sequence[float]]]
+    words: str
     warmup: int
 
     @property
@@ -85,15 +87,12 @@ def replay_figure(
     )  # fmt: skip
 
 
-def progress_figure(
-    curves: Mapping[str, Mapping[str, Sequence[float]]], *, warmup: int, epoch: int | None = None
-) -> go.Figure:
+def progress_figure(curves: Mapping[str, Mapping[str, Sequence[float]]], *, warmup: int) -> go.Figure:
     """Draw curves over epochs, in percent: one colour a method, one dash a curve.
 
     Args:
         curves: by method, then by name; they may differ in length.
         warmup: epochs before labels are corrected.
-        epoch: a line to mark, if there is one.
     """
     import plotly.graph_objects as go
 
@@ -111,8 +110,6 @@ def progress_figure(
     longest = max((len(curve) for each in curves.values() for curve in each.values()), default=1)
     fig.add_vrect(x0=0.5, x1=warmup + 0.5, fillcolor="rgba(128,128,128,0.12)", line_width=0, layer="below",
                   annotation={"text": "warm-up", "font": {"size": 13}}, annotation_position="top left")  # fmt: skip
-    if epoch is not None:
-        fig.add_vline(x=epoch, line={"color": "rgba(128,128,128,0.9)", "width": 1.5})
     fig.update_layout(
         height=360, xaxis={"title": {"text": "epoch", "standoff": 4}, "range": [0.5, max(longest, warmup + 1) + 0.5]},
         yaxis={"title": "points (%)", "range": [0, 102]}, margin={"l": 60, "r": 10, "t": 24, "b": 48},
@@ -214,22 +211,6 @@ def another(timeline: Timeline, room: int, epoch: int, kind: str, point: int) ->
     place = found.index(point)
     after = found[place + 1 :] + found[: place + 1]
     return next((each for each in after if cluster[each] != cluster[point]), after[0])
-
-
-def run_of(timeline: Timeline, method: str) -> Run:
-    """A run of which there is no more than a timeline."""
-    return Run(timeline, {method: curves_of(timeline)}, timeline.warmup)
-
-
-def curves_of(timeline: Timeline) -> dict[str, list[float]]:
-    """Percent of all points with a known class, in each epoch: labels in force that are right, and predictions."""
-    known = timeline.truth >= 0
-    rooms, epochs = range(timeline.rooms), range(1, timeline.epochs + 1)
-    labels = [np.stack([timeline.labels(room, epoch) for room in rooms]) for epoch in epochs]
-    return {
-        name: [100 * float((each == timeline.truth)[known].mean()) for each in found]
-        for name, found in (("labels right", labels), ("network right", timeline.predicted))
-    }
 
 
 def told(timeline: Timeline, room: int, epoch: int) -> str:
