@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import cache, partial
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -25,7 +24,6 @@ try:
     from visionlab.experiments.experiment import recorded
     from visionlab.show import clouds as draw
     from visionlab.show import replayed, theme
-    from visionlab.show.replayed import Run
     from visionlab.show.timeline import Timeline
 except ImportError as error:
     raise SystemExit(f"this app needs visionlab ({error}): run `make app` in the repository") from error
@@ -33,7 +31,7 @@ except ImportError as error:
 PROGRESS, POINTS = gr.Progress(), 8000  # of a room of the world that is shown
 COLOURS = [("class", "class"), ("right or wrong", "verdict"), ("as scanned", "rgb")]
 RECORDED, BOTH = "recorded: PNAL, 60 % by object", "both, one after the other"
-SIZES = "k-means: points in one, on average; DBSCAN: its radius in thousandths, published with 18"
+SIZES = "points in one by k-means; radius in thousandths by DBSCAN, published: 18"
 TABLE = {"interactive": False, "datatype": "str", "max_height": 480}
 OBJECTS = ["object", "true class", "points", "given label", "the label is"]
 DOUBTS = ["rank", "cloud", "object", "given", "network says", "doubt", "points"]
@@ -42,8 +40,7 @@ INTRO = """# Wrong labels on points
 it gets most points right at first; later it learns the wrong labels by heart. **PNAL** remembers what it said of each
 point, trusts points of which it always says the same, and lets those of one small cluster vote; the winner becomes the
 label of the whole cluster. It need not know how many labels are wrong."""
-SPOIL = """Choose how labels go wrong. Turn the rooms with the mouse; click a name below them to hide a class. What is
-highest in a room is left out, so that one can look in."""
+SPOIL = "Choose how labels go wrong. Turn rooms by mouse, click a name to hide a class. What hangs high is left out."
 TRAIN = """**Train** on {size.rooms} rooms of {size.points} points, for {size.epochs} epochs: some 12 s a method, more
 if the machine is busy. **Replay** what you trained, or the recorded example: left the labels that were given, right the
 truth, and between them what the method makes of them."""
@@ -92,20 +89,19 @@ def spoil(number: float, kind: str, rate: float, seed: float, colour: str) -> tu
     """Mislabel objects of a room: it and the truth side by side, what came of it in words, and all its objects."""
     cloud = room(0, whole("room", number, 0, 10_000), points=POINTS)
     noise = said(desk.spoiled, cloud, kind, rate, whole("seed", seed))
-    panels = {"given labels": noise.labels, "truth": cloud.labels}
-    figure = said(draw.cloud_figure, cloud, panels, colour=colour, camera="spoil")
+    figure = said(draw.cloud_figure, cloud, {"given labels": noise.labels, "truth": cloud.labels}, colour=colour)
     return figure, desk.told(cloud, noise, kind, rate), desk.objects(cloud, noise.labels)
 
 
 @cache
-def recorded_run() -> Run:
+def recorded_run() -> replayed.Run:
     """Return the run that the page opens with: some of its rooms, the curves of all."""
     result = recorded("pnal/noise")
     timeline = Timeline(**pnal_probe.replay(result))
-    return Run(timeline, *training.recorded_curves(result), timeline.warmup)
+    return replayed.Run(timeline, *training.recorded_curves(result), timeline.warmup)
 
 
-def moment(name: str, runs: dict[str, Run], room_name: str | None = None, epoch: float = 1) -> tuple[Run, int, int]:
+def moment(name: str, runs: dict, room_name: str | None = None, epoch: float = 1) -> tuple[replayed.Run, int, int]:
     """Return a run, the place of a room in it, the first one if none is named, and an epoch, by what the page says."""
     known = {RECORDED: recorded_run()} | runs
     if name not in known:
@@ -114,15 +110,15 @@ def moment(name: str, runs: dict[str, Run], room_name: str | None = None, epoch:
     return known[name], place, whole("epoch", epoch, 1, known[name].timeline.epochs)
 
 
-def choose(name: str, runs: dict[str, Run]) -> tuple[Any, ...]:
+def choose(name: str, runs: dict) -> tuple[Any, ...]:
     """Offer the rooms and the epochs of a run, the latter twice; draw its curves, and say how they ended."""
     run, _, _ = moment(name, runs)
     slider = gr.Slider(maximum=run.timeline.epochs, value=run.timeline.epochs)
-    menu = gr.Dropdown(run.names, value=run.names[0])
-    return menu, slider, slider, replayed.progress_figure(run.curves, warmup=run.warmup), run.words
+    figure = replayed.progress_figure(run.curves, warmup=run.warmup)
+    return gr.Dropdown(run.names, value=run.names[0]), slider, slider, figure, run.words
 
 
-def replay(place: str, epoch: float, middle: str, colour: str, sized: bool, name: str, runs: dict[str, Run]) -> tuple:
+def replay(place: str, epoch: float, middle: str, colour: str, sized: bool, name: str, runs: dict) -> tuple:
     """Show a room of a run in an epoch, and say how many of its labels are right."""
     run, number, now = moment(name, runs, place, epoch)
     figure = said(replayed.replay_figure, run.timeline, number, now, middle=middle, colour=colour, sized=sized)
@@ -139,19 +135,19 @@ def train(which: str, kind: str, rate: float, seed: float, runs: dict, progress:
         if epoch.done == epoch.of:
             about = f"{rate:g} % {kind}, seed {seed:g}"
             own = (epoch.curves, epoch.words, warmup)
-            kept = runs | {f"{method}: {about}": Run(Timeline(**run), *own) for method, run in epoch.runs.items()}
+            kept = runs | {f"{m}: {about}": replayed.Run(Timeline(**run), *own) for m, run in epoch.runs.items()}
             menu = gr.Dropdown([RECORDED, *kept], value=list(kept)[-1])
         yield replayed.progress_figure(epoch.curves, warmup=warmup), epoch.words, kept, menu
 
 
-def point(number: float, epoch: float, room_name: str, name: str, runs: dict[str, Run]) -> tuple[Any, Any, str]:
+def point(number: float, epoch: float, room_name: str, name: str, runs: dict) -> tuple[Any, str, Any]:
     """Show a point in its cluster, what the network said of it and the votes, and all that in words."""
     run, place, now = moment(name, runs, room_name, epoch)
     chosen = (run.timeline, place, now, whole("point", number, 0, run.timeline.points - 1))
     return replayed.point_figure(*chosen), run.timeline.describe(*chosen[1:]), replayed.cluster_figure(*chosen)
 
 
-def pick(kind: str, number: float, epoch: float, room_name: str, name: str, runs: dict[str, Run]) -> int:
+def pick(kind: str, number: float, epoch: float, room_name: str, name: str, runs: dict) -> int:
     """Return another point of a kind, of another cluster if there is one."""
     run, place, now = moment(name, runs, room_name, epoch)
     found = said(replayed.another, run.timeline, place, now, kind, whole("point", number))
@@ -173,27 +169,28 @@ def look(kind: str, rate: float, seed: float, colour: str, which: str, clouds: l
     cloud = said(desk.chosen, clouds, which)
     noise = said(desk.spoiled, cloud, kind, rate, whole("seed", seed))
     title = "labels, some made wrong" if rate else "labels as they came"
-    figure = said(draw.cloud_figure, cloud, {title: noise.labels}, colour=colour, camera="own")
+    figure = said(draw.cloud_figure, cloud, {title: noise.labels}, colour=colour)
     return figure, desk.told(cloud, noise, kind, rate) if rate else "Labels as they came."
 
 
 def group(how: str, size: float, which: str, clouds: list[Cloud]) -> tuple[Any, str]:
     """Show the clusters of a cloud, each in a colour of its own, and say how pure they are."""
-    cloud = said(desk.chosen, clouds, which)
-    found, purity = said(desk.grouped, cloud, how, size)
-    return draw.clusters_figure(cloud, found, camera="clusters"), desk.told_of_clusters(found, purity)
+    found, purity = said(desk.grouped, cloud := said(desk.chosen, clouds, which), how, size)
+    return draw.clusters_figure(cloud, found), desk.told_of_clusters(found, purity)
 
 
 def clean(folder: TemporaryDirectory, kind: str, rate: float, seed: float, clouds: list, progress=PROGRESS) -> tuple:
     """Train on all the clouds: the objects whose labels are in doubt, what changed, and corrected files."""
-    tell, inside = lambda step, steps, _: progress((step, steps)), Path(folder.name)
-    found = said(doubts.doubted, clouds, kind, rate, whole("seed", seed), inside, tell)
-    first = draw.object_figure(*doubts.looked_at(found, 1))
-    return found.words, gr.Column(visible=True), found.rows, first, found.files, found
+    given = (clouds, kind, rate, whole("seed", seed), folder.name)
+    found = said(doubts.doubted, *given, lambda step, steps, _: progress((step, steps)))
+    figure = draw.object_figure(*doubts.looked_at(found, 1))
+    return found.words, gr.Column(visible=True), found.rows, figure, found.files, found
 
 
-def see(found: doubts.Doubted, event: gr.SelectData) -> Any:
-    """Show the object of a row in its cloud."""
+def see(found: doubts.Doubted | None, event: gr.SelectData) -> Any:
+    """Show the object of a row in its cloud; what was found is kept for an hour."""
+    if found is None:
+        raise gr.Error("this list is too old: find doubtful labels again")
     return draw.object_figure(*doubts.looked_at(found, int(event.row_value[0])))
 
 
@@ -205,20 +202,22 @@ def live(starts: list, answer: Callable, name: str, controls: list, outputs: lis
     )  # fmt: skip
 
 
-def picture(name: str, words: str = "") -> list:
+def words(name: str, hint: str = "") -> gr.Textbox:
+    """Lay out what is said."""
+    return gr.Textbox(label="in words", placeholder=hint, interactive=False, elem_id=f"{name}_words", lines=2)
+
+
+def picture(name: str) -> list:
     """Lay out a picture, and what is said of it."""
-    return [
-        gr.Plot(show_label=False, elem_id=f"{name}_plot"),
-        gr.Textbox(words, label="in words", interactive=False, elem_id=f"{name}_words", lines=2),
-    ]
+    return [gr.Plot(show_label=False, elem_id=f"{name}_plot"), words(name)]
 
 
 def noise_controls(name: str, rate: int) -> list:
     """Lay out the kind of noise, its rate and seed."""
     return [
-        gr.Radio(desk.NOISES, value=desk.NOISES[0], label="which labels go wrong", elem_id=f"{name}_kind"),
-        gr.Slider(0, 90, rate, step=5, label="how many (% of the points)", elem_id=f"{name}_rate"),
-        gr.Number(0, precision=0, minimum=0, label="seed", elem_id=f"{name}_seed"),
+        gr.Radio(desk.NOISES, value=desk.NOISES[0], label="which labels go wrong", elem_id=f"{name}_kind", scale=3),
+        gr.Slider(0, 90, rate, step=5, label="% of the points", elem_id=f"{name}_rate", scale=2),
+        gr.Number(0, precision=0, minimum=0, label="seed", elem_id=f"{name}_seed", min_width=90),
     ]
 
 
@@ -254,7 +253,7 @@ def replay_tab(demo: gr.Blocks, runs: gr.State) -> tuple[gr.Dropdown, gr.Dropdow
         colour = gr.Radio(COLOURS, value="class", label="colour", elem_id="replay_colour")
         sized = gr.Checkbox(True, label="larger where predictions agree", elem_id="sized")
     trained = picture("train")
-    now = gr.Slider(1, last, last, step=1, label="epoch", elem_id="moment", render=False)
+    now = gr.Slider(1, last, last, step=1, label="epoch", elem_id="moment", scale=2, render=False)
     live([demo.load], replay, "replay", [place, epoch, middle, colour, sized], outputs, (run, runs))
     gr.on([demo.load, run.change], choose, [run, runs], [place, epoch, now, *trained], api_name="run").then(
         replay, [place, epoch, middle, colour, sized, run, runs], outputs, api_visibility="private"
@@ -268,12 +267,13 @@ def point_tab(demo: gr.Blocks, runs: gr.State, run: gr.Dropdown, place: gr.Dropd
     """Lay out the third tab."""
     gr.Markdown(POINT)
     with gr.Row():
-        kind = gr.Dropdown(replayed.POINTS, value=replayed.POINTS[0], label="show a point", elem_id="point_kind")
+        kind = gr.Radio(replayed.POINTS, value=replayed.POINTS[0], label="show a point", elem_id="point_kind", scale=3)
         go = gr.Button("another one", elem_id="another")
+    with gr.Row():
         number = gr.Number(0, precision=0, minimum=0, label="number of the point", elem_id="point")
         now.render()
-    outputs = [*picture("point"), gr.Plot(show_label=False, elem_id="cluster_plot")]
-    live([demo.load], point, "point", [number, now, place], outputs, (run, runs))
+    shown = [*picture("point"), gr.Plot(show_label=False, elem_id="cluster_plot")]
+    live([demo.load], point, "point", [number, now, place], shown, (run, runs))
     gr.on([demo.load, go.click, kind.change], pick, [kind, number, now, place, run, runs], number, api_name="pick")
 
 
@@ -282,9 +282,7 @@ def own_tab(demo: gr.Blocks, folder: TemporaryDirectory) -> None:
     clouds, found = gr.State([], time_to_live=3600), gr.State(None, time_to_live=3600)
     gr.Markdown(OWN.format(most=desk.MOST))
     with gr.Row():
-        files = gr.File(
-            label="labelled clouds", file_count="multiple", file_types=list(SUFFIXES), elem_id="files", height=150
-        )
+        files = gr.File(label="clouds", file_count="multiple", file_types=[*SUFFIXES], elem_id="files", height=200)
         with gr.Column():
             which = gr.Dropdown([], label="cloud", elem_id="cloud")
             opened = gr.Textbox(label="what was read", interactive=False, elem_id="opened", lines=2)
@@ -300,7 +298,7 @@ def own_tab(demo: gr.Blocks, folder: TemporaryDirectory) -> None:
         with gr.Column():
             grouped = picture("clusters")
     go = gr.Button("find doubtful labels (half a minute)", variant="primary", elem_id="clean")
-    told = gr.Textbox(label="in words", interactive=False, elem_id="clean_words", lines=2)
+    told = words("clean", "A network learns from all the clouds; then come the objects that it doubts most.")
     with gr.Column(visible=False) as results:
         with gr.Row():
             table = gr.Dataframe(headers=DOUBTS, elem_id="doubts", **TABLE)

@@ -50,7 +50,7 @@ class Doubted(NamedTuple):
 
 
 def doubted(
-    clouds: Sequence[Cloud], kind: str, percent: float | int, seed: int, folder: Path, hook: Hook | None = None
+    clouds: Sequence[Cloud], kind: str, percent: float | int, seed: int, folder: Path | str, hook: Hook | None = None
 ) -> Doubted:
     """Make some labels of clouds wrong, or none, clean them, and write corrected clouds into a folder.
 
@@ -144,7 +144,7 @@ def verdict(clouds: Sequence[Cloud], given: Sequence[Cloud], found: Sequence[Cle
     )
 
 
-def corrected_files(found: Sequence[Cleaned], folder: Path) -> list[Path]:
+def corrected_files(found: Sequence[Cleaned], folder: Path | str) -> list[Path]:
     """Write corrected clouds as PLY into a new folder inside another, with given labels, doubt and confidence."""
     inner, paths = Path(tempfile.mkdtemp(dir=folder)), []
     for i, each in enumerate(found):

@@ -86,7 +86,7 @@ def recorded_curves(result: Result) -> tuple[dict[str, dict[str, list[float]]], 
         for method, variant in zip(METHODS, REPLAYED, strict=True)
     }
     seeds = sum(key.rpartition("/")[0] == REPLAYED[0] for key in result.curves)
-    return curves, f"{outcome(curves)} All rooms, mean over {seeds} {'seed' if seeds == 1 else 'seeds'}."
+    return curves, f"{outcome(curves)} All rooms, {'one seed' if seeds == 1 else f'means over {seeds} seeds'}."
 
 
 def outcome(curves: Mapping[str, Mapping[str, Sequence[float]]]) -> str:

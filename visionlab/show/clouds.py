@@ -23,28 +23,44 @@ __all__ = [
     "mark", "object_figure", "thinned",
 ]  # fmt: skip
 
-EYE = {"x": 0.95, "y": -1.25, "z": 1.05}
-"""From where scenes are seen at first, in their own sizes."""
+DIAGONAL = 1.9
+"""Of what is shown, in the units of a scene, so that rooms of any shape fit in."""
+EYE = {"x": 0.98, "y": -1.3, "z": 1.1}
+"""From where scenes are seen at first, in these units."""
 EDGE = "#9C9C9C"
-SCRIPT = """() => setInterval(() => document.querySelectorAll('.js-plotly-plot').forEach(plot => {
-    if (plot.linked || !plot.on) return;
-    plot.linked = true;
-    plot.on('plotly_relayout', change => {
-        const [turned] = Object.keys(change).filter(key => key.endsWith('.camera'));
-        if (!turned || plot.turning) return;
-        const others = plot._fullLayout._subplots.gl3d.map(name => `${name}.camera`).filter(key => key !== turned);
+SCRIPT = """() => {
+    const views = {};
+    const relaid = (plot, change) => {
         plot.turning = true;
-        Plotly.relayout(plot, Object.fromEntries(others.map(key => [key, change[turned]])))
-            .then(() => { plot.turning = false; });
-    });
-    plot.on('plotly_click', event => {
-        const input = plot.closest('#PLOT') && document.querySelector('#FIELD input');
-        const point = event.points[0].customdata;
-        if (!input || point === undefined) return;
-        input.value = point;
-        input.dispatchEvent(new Event('input', { bubbles: true }));
-    });
-}), 400)"""
+        Plotly.relayout(plot, change).then(() => { plot.turning = false; });
+    };
+    setInterval(() => document.querySelectorAll('.js-plotly-plot').forEach(plot => {
+        if (plot.linked || !plot.on || !plot.offsetParent || !plot._fullLayout?._size) return;
+        plot.linked = true;
+        const layout = plot._fullLayout, scenes = layout._subplots.gl3d ?? [], first = {};
+        const own = plot.closest('[id$=_plot]')?.id;
+        for (const name of scenes) {
+            const { x, y } = layout[name].domain, { eye } = layout[name].camera;
+            const away = (y[1] - y[0]) * layout._size.h / ((x[1] - x[0]) * layout._size.w);
+            if (views[own]) first[`${name}.camera`] = views[own];
+            else if (away > 1) for (const axis of 'xyz') first[`${name}.camera.eye.${axis}`] = away * eye[axis];
+        }
+        if (Object.keys(first).length) relaid(plot, first);
+        plot.on('plotly_relayout', change => {
+            const [turned] = Object.keys(change).filter(key => key.endsWith('.camera'));
+            if (!turned || plot.turning) return;
+            views[own] = change[turned];
+            relaid(plot, Object.fromEntries(scenes.map(name => [`${name}.camera`, change[turned]])));
+        });
+        plot.on('plotly_click', event => {
+            const input = plot.closest('#PLOT') && document.querySelector('#FIELD input');
+            const point = event.points[0].customdata;
+            if (!input || point === undefined) return;
+            input.value = point;
+            input.dispatchEvent(new Event('input', { bubbles: true }));
+        });
+    }), 100);
+}"""
 
 
 def class_colour(k: int) -> str:
@@ -65,7 +81,10 @@ def inside(xyz: np.ndarray) -> np.ndarray:
 
 
 def linked(plot: str, field: str) -> str:
-    """Script for a page: scenes of one picture turn together, and a click on a point fills in a number field.
+    """Script for a page: what is missing in plotly's pictures as Gradio shows them.
+
+    Scenes fit into narrow pages, those of one picture turn together and stay turned when it is drawn anew, and a click
+    on a point fills in a number.
 
     Args:
         plot: id of the element with the picture whose points can be clicked.
@@ -84,7 +103,6 @@ def clouds_figure(
     rgb: np.ndarray | None = None,
     size: np.ndarray | None = None,
     ids: np.ndarray | None = None,
-    camera: str = "",
 ) -> go.Figure:
     """Draw the same points in scenes side by side, each by labels of its own.
 
@@ -97,7 +115,6 @@ def clouds_figure(
         rgb: (N, 3) in [0, 1], for "rgb".
         size: (N,) of the points, 0 to 1; all the same if not given.
         ids: (N,) numbers of the points, that the pointer shows.
-        camera: pictures of one name keep the view that somebody has turned to.
 
     Raises:
         ValueError: if there is no panel, or what the colouring needs is not there.
@@ -122,9 +139,9 @@ def clouds_figure(
                      ids[mask], name not in named and colour != "rgb")  # fmt: skip
             named.add(name)
         fig.add_trace(_outline(xyz), row=1, col=column)
-    fig.update_scenes(_scene(camera, 1.06 + 0.12 * (len(panels) - 1)))
+    fig.update_scenes(_scene(xyz))
     fig.update_layout(
-        height=500, margin={"l": 0, "r": 0, "t": 32, "b": 0}, uirevision=camera or None,
+        height=520 - 40 * len(panels), margin={"l": 0, "r": 0, "t": 32, "b": 0},
         legend={"orientation": "h", "y": -0.02, "yanchor": "top", "x": 0.5, "xanchor": "center",
                 "itemsizing": "constant", "font": {"size": 14}},
     )  # fmt: skip
@@ -134,7 +151,7 @@ def clouds_figure(
 
 def highlighted(
     xyz: np.ndarray, labels: np.ndarray, classes: Sequence[str], which: np.ndarray, title: str, *, what: str,
-    ids: np.ndarray, camera: str = "",
+    ids: np.ndarray,
 ) -> go.Figure:  # fmt: skip
     """Draw some points by their labels, and all others pale.
 
@@ -146,9 +163,8 @@ def highlighted(
         title: of the scene.
         what: they are, for the legend.
         ids: as in `clouds_figure`.
-        camera: as in `clouds_figure`.
     """
-    fig = clouds_figure(xyz, {title: labels}, classes, ids=ids, camera=camera)
+    fig = clouds_figure(xyz, {title: labels}, classes, ids=ids)
     fig.update_traces(marker_opacity=0.2, hoverinfo="skip", hovertemplate=None, selector={"mode": "markers"})
     for k in np.unique(labels[which]).tolist():
         mark(fig, xyz[which & (labels == k)], f"{what}: {class_name(classes, k)}", class_colour(k))
@@ -165,29 +181,28 @@ def mark(fig: go.Figure, xyz: np.ndarray, name: str, colour: str, symbol: str = 
     fig.add_trace(go.Scatter3d(x=x, y=y, z=z, mode="markers", name=name, marker=marker, hovertemplate=hover))
 
 
-def cloud_figure(cloud: Cloud, panels: Mapping[str, Tensor], *, colour: str = "class", camera: str = "") -> go.Figure:
+def cloud_figure(cloud: Cloud, panels: Mapping[str, Tensor], *, colour: str = "class") -> go.Figure:
     """Draw a cloud open from above and with at most `DRAWN` points, by several labels.
 
     Args:
         cloud: whose own labels are the truth.
         panels: title of each scene and its labels (N,).
         colour: as in `clouds_figure`.
-        camera: as in `clouds_figure`.
     """
     shown = _drawn(cloud, len(panels))
     return clouds_figure(
         cloud.xyz.numpy()[shown], {title: labels.numpy()[shown] for title, labels in panels.items()}, cloud.classes,
-        colour=colour, truth=cloud.labels.numpy()[shown], rgb=cloud.rgb.numpy()[shown], ids=shown, camera=camera,
+        colour=colour, truth=cloud.labels.numpy()[shown], rgb=cloud.rgb.numpy()[shown], ids=shown,
     )  # fmt: skip
 
 
-def clusters_figure(cloud: Cloud, cluster: Tensor, *, camera: str = "") -> go.Figure:
+def clusters_figure(cloud: Cloud, cluster: Tensor) -> go.Figure:
     """Draw the clusters (N,) of a cloud, from 0 on, each in a colour of its own."""
     shown, count = _drawn(cloud), int(cluster.max()) + 1
     paint = np.random.default_rng(3).uniform(0.12, 0.92, (count, 3))
     return clouds_figure(
         cloud.xyz.numpy()[shown], {f"{count:,} clusters": cloud.labels.numpy()[shown]}, cloud.classes, colour="rgb",
-        rgb=paint[cluster.numpy()[shown]], ids=shown, camera=camera,
+        rgb=paint[cluster.numpy()[shown]], ids=shown,
     )  # fmt: skip
 
 
@@ -197,7 +212,7 @@ def object_figure(cloud: Cloud, which: Tensor, title: str) -> go.Figure:
     shown = np.union1d(_drawn(cloud), np.flatnonzero(own))
     return highlighted(
         cloud.xyz.numpy()[shown], cloud.labels.numpy()[shown], cloud.classes, own[shown], title, what="the object",
-        ids=shown, camera="object",
+        ids=shown,
     )  # fmt: skip
 
 
@@ -253,10 +268,12 @@ def _outline(xyz: np.ndarray) -> Any:
     return go.Scatter3d(x=x, y=y, z=z, mode="lines", line=line, hoverinfo="skip", showlegend=False, name="edges")
 
 
-def _scene(camera: str, away: float) -> dict[str, Any]:
+def _scene(xyz: np.ndarray) -> dict[str, Any]:
+    span = np.maximum(np.ptp(xyz, axis=0), 1e-3)
+    sides = DIAGONAL * span / np.linalg.norm(span)
     axes = {f"{axis}axis": {"visible": False} for axis in "xyz"}
-    eye = {axis: away * place for axis, place in EYE.items()}
     return {
-        **axes, "aspectmode": "data", "dragmode": "orbit", "uirevision": camera or None,
-        "camera": {"eye": eye, "center": {"x": 0, "y": 0, "z": -0.12}},
+        **axes, "aspectmode": "manual", "aspectratio": dict(zip("xyz", sides.tolist(), strict=True)),
+        "dragmode": "orbit",
+        "camera": {"eye": EYE, "center": {"x": 0, "y": 0, "z": -0.1}},
     }  # fmt: skip

@@ -83,7 +83,7 @@ def replay_figure(
     return clouds_figure(
         xyz[shown], {title: labels[shown] for title, labels in panels.items()}, timeline.classes, colour=colour,
         truth=truth[shown], rgb=timeline.rgb[room][shown], size=share[shown] if sized else None,
-        ids=np.flatnonzero(shown), camera="replay",
+        ids=np.flatnonzero(shown),
     )  # fmt: skip
 
 
@@ -127,7 +127,7 @@ def cluster_figure(timeline: Timeline, room: int, epoch: int, point: int) -> go.
     fig = highlighted(
         xyz[shown], labels[shown], timeline.classes, member[shown],
         f"{timeline.name(room)}, epoch {epoch}: point {point} and its cluster", what="its cluster",
-        ids=np.flatnonzero(shown), camera="cluster",
+        ids=np.flatnonzero(shown),
     )  # fmt: skip
     mark(fig, xyz[[point]], "the point", "#0F0F0F", "diamond")
     return fig
@@ -143,7 +143,7 @@ def point_figure(timeline: Timeline, room: int, epoch: int, point: int) -> go.Fi
     timeline.check(room, epoch, point)
     fig = make_subplots(
         1, 2, column_widths=[0.66, 0.34], horizontal_spacing=0.13,
-        subplot_titles=["the point, epoch by epoch", f"votes of its cluster, epoch {epoch}"],
+        subplot_titles=["the point, epoch by epoch", f"votes, epoch {epoch}"],
     )  # fmt: skip
     epochs = list(range(1, timeline.epochs + 1))
     rows = {
@@ -169,7 +169,7 @@ def point_figure(timeline: Timeline, room: int, epoch: int, point: int) -> go.Fi
     found = np.flatnonzero(votes).tolist()
     fig.add_bar(
         x=votes[found], y=[timeline.classes[k] for k in found], orientation="h", showlegend=False, row=1, col=2,
-        marker_color=[class_colour(k) for k in found], text=votes[found],
+        width=0.5, marker_color=[class_colour(k) for k in found], text=votes[found],
     )  # fmt: skip
     if not found:
         fig.add_annotation(text="nobody votes", x=0.5, y=0.5, xref="x2 domain", yref="y2 domain", showarrow=False)
@@ -177,7 +177,7 @@ def point_figure(timeline: Timeline, room: int, epoch: int, point: int) -> go.Fi
     fig.update_xaxes(title={"text": "trusted points", "standoff": 4}, rangemode="tozero", row=1, col=2)
     fig.update_yaxes(categoryorder="array", categoryarray=list(rows), row=1, col=1)
     fig.update_layout(
-        height=370, bargap=0.35, margin={"l": 10, "r": 10, "t": 40, "b": 40},
+        height=370, margin={"l": 10, "r": 10, "t": 40, "b": 40},
         legend={"orientation": "h", "y": -0.3, "yanchor": "top", "x": 0, "font": {"size": 13}},
     )  # fmt: skip
     fig.update_annotations(font_size=16)
