@@ -111,11 +111,11 @@ def moment(name: str, runs: dict, room_name: str | None = None, epoch: float = 1
 
 
 def choose(name: str, runs: dict) -> tuple[Any, ...]:
-    """Offer the rooms and the epochs of a run, the latter twice; draw its curves, and say how they ended."""
+    """Offer the epochs of a run, twice; draw its curves, and say how they ended."""
     run, _, _ = moment(name, runs)
     slider = gr.Slider(maximum=run.timeline.epochs, value=run.timeline.epochs)
     figure = replayed.progress_figure(run.curves, warmup=run.warmup)
-    return gr.Dropdown(run.names, value=run.names[0]), slider, slider, figure, run.words
+    return slider, slider, figure, run.words
 
 
 def replay(place: str, epoch: float, middle: str, colour: str, sized: bool, name: str, runs: dict) -> tuple:
@@ -252,14 +252,14 @@ def replay_tab(demo: gr.Blocks, runs: gr.State) -> tuple[gr.Dropdown, gr.Dropdow
         middle = gr.Radio(replayed.MIDDLES, value=replayed.MIDDLES[0], label="in the middle", elem_id="middle")
         colour = gr.Radio(COLOURS, value="class", label="colour", elem_id="replay_colour")
         sized = gr.Checkbox(True, label="larger where predictions agree", elem_id="sized")
-    trained = picture("train")
+    curve = picture("train")
     now = gr.Slider(1, last, last, step=1, label="epoch", elem_id="moment", scale=2, render=False)
-    live([demo.load], replay, "replay", [place, epoch, middle, colour, sized], outputs, (run, runs))
-    gr.on([demo.load, run.change], choose, [run, runs], [place, epoch, now, *trained], api_name="run").then(
+    live([], replay, "replay", [place, epoch, middle, colour, sized], outputs, (run, runs))
+    gr.on([demo.load, run.change], choose, [run, runs], [epoch, now, *curve], api_name="run").then(
         replay, [place, epoch, middle, colour, sized, run, runs], outputs, api_visibility="private"
     )
-    started = go.click(train, [which, *noise, runs], [*trained, runs, run], api_name="train", concurrency_limit=1)
-    stop.click(lambda: "Stopped.", None, trained[1], cancels=[started], api_visibility="private")
+    started = go.click(train, [which, *noise, runs], [*curve, runs, run], api_name="train", show_progress_on=curve[1])
+    stop.click(lambda: "Stopped.", None, curve[1], cancels=[started], api_visibility="private")
     return run, place, now
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -28,6 +29,17 @@ DRAWN = """([id, scenes]) => {
     const plot = document.querySelector(`#${id} .js-plotly-plot`);
     return (plot?._fullLayout?._subplots?.gl3d ?? []).length === scenes;
 }"""
+LINKED = "id => document.querySelector(`#${id} .js-plotly-plot`)?.linked"
+TURN = """id => Plotly.relayout(
+    document.querySelector(`#${id} .js-plotly-plot`), { 'scene.camera': { eye: { x: 2, y: 0, z: 1 } } })"""
+TURNED = """id => {
+    const layout = document.querySelector(`#${id} .js-plotly-plot`)?._fullLayout;
+    const eyes = (layout?._subplots?.gl3d ?? []).map(name => layout[name]._scene?.getCamera().eye.x);
+    return eyes.length && eyes.every(x => Math.abs(x - 2) < 0.01);
+}"""
+CLICK = """point => document.querySelector('#replay_plot .js-plotly-plot')
+    .emit('plotly_click', { points: [{ customdata: point }] })"""
+CURVES = "count => document.querySelector('#train_plot .js-plotly-plot')?._fullData?.length === count"
 
 
 @pytest.fixture(scope="module")
@@ -102,8 +114,7 @@ def test_the_recorded_run_is_replayed_epoch_by_epoch(app: Any, client: Client) -
     assert words.startswith(f"Epoch 1 of {run.epochs}: warm-up")
     asked[1], asked[2] = run.epochs, "what the network said"
     assert "labels are corrected" in client.predict(*asked, api_name="/replay")[1]
-    rooms, epoch, _, curves, ended = client.predict(RECORDED, api_name="/run")
-    assert [name for name, _ in rooms["choices"]] == [run.name(place) for place in range(run.rooms)]
+    epoch, _, curves, ended = client.predict(RECORDED, api_name="/run")
     assert epoch["maximum"] == run.epochs
     drawn = {each["name"] for each in json.loads(curves["plot"])["data"]}
     assert drawn == {f"{m}: {c}" for m in ("cross entropy", "PNAL") for c in ("labels right", "new rooms right")}
@@ -123,22 +134,27 @@ def test_both_methods_are_trained_live_and_can_be_replayed(client: Client) -> No
         "PNAL: new rooms right",
     }
     for name, stage in zip(names[1:], ("warm-up", "labels are corrected"), strict=True):
-        assert client.predict(name, api_name="/run")[0]["value"] == "room 1-0"
-        asked = ("room 1-0", 4, "labels in force", "class", False, name)
+        assert client.predict(name, api_name="/run")[0]["value"] == 4
+        asked = ("room 1", 4, "labels in force", "class", False, name)
         assert stage in client.predict(*asked, api_name="/replay")[1]
 
 
-def test_a_training_that_nobody_waits_for_ends(app: Any) -> None:
-    import threading
+def ended(within: float = 20) -> bool:
+    """Whether no training runs any more, which may take an epoch."""
+    deadline = time.monotonic() + within
+    while running := any(thread.name == "training" for thread in threading.enumerate()):
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.05)
+    return not running
 
-    before = threading.active_count()
+
+def test_a_training_that_nobody_waits_for_ends(app: Any) -> None:
     live = app.training.live(40, methods=["PNAL"], size=app.training.Size(8, 64, 200, 2, 2))
     assert next(live).epoch == 1
+    assert not ended(0)
     live.close()
-    deadline = time.monotonic() + 20
-    while threading.active_count() > before and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert threading.active_count() <= before
+    assert ended()
 
 
 # --- A point ----------------------------------------------------------------------------------------------------------
@@ -274,37 +290,76 @@ def test_answers_come_within_a_second(app: Any, client: Client, scan: str) -> No
 # --- In a browser -----------------------------------------------------------------------------------------------------
 
 
-def test_a_new_user_spoils_replays_and_cleans(address: str, chromium: Any, scan: str) -> None:
+@pytest.fixture
+def page(address: str, chromium: Any) -> Iterator[Any]:
+    """The app's page, which may ask no other host, and whose scripts may not fail."""
     page = chromium.new_page(viewport={"width": 1280, "height": 1400})
+    page.set_default_timeout(90_000)
     errors: list[str] = []
     foreign: list[str] = []
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("request", lambda request: None if "127.0.0.1" in request.url else foreign.append(request.url))
     page.goto(address)
-    page.wait_for_function(WORDS, arg=["spoil_words", "Asked for 40 %"], timeout=30_000)
-    page.wait_for_function(DRAWN, arg=["spoil_plot", 2], timeout=30_000)
-    rate = page.locator("#spoil_rate input[type=range]")
-    rate.focus()
-    rate.press("ArrowRight")
-    page.wait_for_function(WORDS, arg=["spoil_words", "Asked for 45 %"], timeout=10_000)
+    page.wait_for_function(WORDS, arg=["spoil_words", "Asked for 40 %"])
+    page.wait_for_function(DRAWN, arg=["spoil_plot", 2])
+    yield page
+    page.close()
+    assert errors == []
+    assert foreign == []
+
+
+def press(page: Any, slider: str, key: str) -> None:
+    page.locator(f"#{slider} input[type=range]").focus()
+    page.keyboard.press(key)
+
+
+def test_a_new_user_spoils_replays_and_cleans(page: Any, scan: str) -> None:
+    press(page, "spoil_rate", "ArrowRight")
+    page.wait_for_function(WORDS, arg=["spoil_words", "Asked for 45 %"])
     page.get_by_role("tab", name="Train and replay").click()
-    page.wait_for_function(DRAWN, arg=["replay_plot", 3], timeout=30_000)
-    epoch = page.locator("#epoch input[type=range]")
-    epoch.focus()
-    epoch.press("Home")
-    page.wait_for_function(WORDS, arg=["replay_words", "warm-up"], timeout=10_000)
+    page.wait_for_function(DRAWN, arg=["replay_plot", 3])
+    press(page, "epoch", "Home")
+    page.wait_for_function(WORDS, arg=["replay_words", "warm-up"])
     page.get_by_role("tab", name="A point").click()
-    page.wait_for_function(WORDS, arg=["point_words", "Its cluster"], timeout=30_000)
+    page.wait_for_function(WORDS, arg=["point_words", "Its cluster"])
     page.get_by_role("tab", name="Your own").click()
-    page.wait_for_function(WORDS, arg=["clusters_words", "Purity"], timeout=30_000)
+    page.wait_for_function(WORDS, arg=["clusters_words", "Purity"])
     page.locator("#files input[type=file]").set_input_files(scan)
-    page.wait_for_function(WORDS, arg=["opened", "study: 1,500 points"], timeout=30_000)
+    page.wait_for_function(WORDS, arg=["opened", "study: 1,500 points"])
     page.locator("#clean").click()
-    page.wait_for_function(WORDS, arg=["clean_words", "labels changed"], timeout=60_000)
-    page.wait_for_function(DRAWN, arg=["object_plot", 1], timeout=30_000)
+    page.wait_for_function(WORDS, arg=["clean_words", "labels changed"])
+    page.wait_for_function(DRAWN, arg=["object_plot", 1])
+    row = page.locator("#doubts tbody tr").nth(3)
+    row.locator("td").nth(2).click()
+    number = row.locator("td").nth(2).inner_text().strip()
+    page.locator("#object_plot").get_by_text(f"object {number}: given").wait_for()
     page.locator("#kept").get_by_text("study-1-corrected").first.wait_for()
     page.get_by_role("tab", name="How it works").click()
     page.get_by_text("The paper is arXiv 2107.14230").wait_for()
-    assert errors == []
-    assert foreign == []
-    page.close()
+
+
+def test_scenes_turn_together_and_stay_turned(page: Any) -> None:
+    page.wait_for_function(LINKED, arg="spoil_plot")
+    page.evaluate(TURN, "spoil_plot")
+    page.wait_for_function(TURNED, arg="spoil_plot")
+    press(page, "spoil_rate", "ArrowRight")
+    page.wait_for_function(WORDS, arg=["spoil_words", "Asked for 45 %"])
+    page.wait_for_function(TURNED, arg="spoil_plot")
+
+
+def test_a_click_chooses_a_point_and_a_training_is_watched_and_stopped(
+    app: Any, page: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app.training, "SIZE", app.training.Size(8, 64, 2000, 2, 2))
+    page.get_by_role("tab", name="Train and replay").click()
+    page.wait_for_function(LINKED, arg="replay_plot")
+    page.evaluate(CLICK, 7)
+    page.locator("#method").get_by_label("PNAL").click()
+    page.locator("#train").click()
+    page.wait_for_function(CURVES, arg=1)
+    page.locator("#stop").click()
+    page.wait_for_function(WORDS, arg=["train_words", "Stopped."])
+    assert ended()
+    page.get_by_role("tab", name="A point").click()
+    page.wait_for_function(WORDS, arg=["point_words", "Point 7 of room 1"])

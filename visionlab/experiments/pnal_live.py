@@ -143,7 +143,7 @@ def live(
         except BaseException as error:  # whatever it is, it belongs to who waits
             told.put(error)
 
-    threading.Thread(target=work, daemon=True).start()
+    threading.Thread(target=work, name="training", daemon=True).start()
     try:
         while (epoch := told.get()) is not None:
             if isinstance(epoch, BaseException):
@@ -224,5 +224,4 @@ def _recorded(
         "xyz": xyz.numpy(), "rgb": true.features[:some, :, :3].numpy(), "given": given.labels[:some].numpy(),
         "truth": true.labels[:some].numpy(), "cluster": true.cluster[:some].numpy(), "predicted": predicted,
         "in_force": labels, "classes": clouds[0].classes, "warmup": warmup, "slots": memory.history.shape[1],
-        "names": [cloud.name for cloud in clouds[:some]],
     }  # fmt: skip

@@ -25,7 +25,7 @@ __all__ = [
 
 DIAGONAL = 1.9
 """Of what is shown, in the units of a scene, so that rooms of any shape fit in."""
-EYE = {"x": 0.98, "y": -1.3, "z": 1.1}
+EYE = {"x": 1.04, "y": -1.38, "z": 1.16}
 """From where scenes are seen at first, in these units."""
 EDGE = "#9C9C9C"
 SCRIPT = """() => {
@@ -275,5 +275,5 @@ def _scene(xyz: np.ndarray) -> dict[str, Any]:
     return {
         **axes, "aspectmode": "manual", "aspectratio": dict(zip("xyz", sides.tolist(), strict=True)),
         "dragmode": "orbit",
-        "camera": {"eye": EYE, "center": {"x": 0, "y": 0, "z": -0.1}},
+        "camera": {"eye": EYE, "center": {"x": 0, "y": 0, "z": -0.14}},
     }  # fmt: skip
