@@ -216,7 +216,7 @@ def noise_controls(name: str, rate: int) -> list:
     """Lay out the kind of noise, its rate and seed."""
     return [
         gr.Radio(desk.NOISES, value=desk.NOISES[0], label="which labels go wrong", elem_id=f"{name}_kind", scale=3),
-        gr.Slider(0, 90, rate, step=5, label="% of the points", elem_id=f"{name}_rate", scale=2),
+        gr.Slider(0, 90, rate, step=5, label="how many (%)", elem_id=f"{name}_rate", scale=2),
         gr.Number(0, precision=0, minimum=0, label="seed", elem_id=f"{name}_seed", min_width=90),
     ]
 
@@ -244,7 +244,7 @@ def replay_tab(demo: gr.Blocks, runs: gr.State) -> tuple[gr.Dropdown, gr.Dropdow
         go = gr.Button("train", variant="primary", elem_id="train")
         stop = gr.Button("stop", variant="stop", elem_id="stop")
     with gr.Row():
-        run = gr.Dropdown([RECORDED], value=RECORDED, label="training to replay", elem_id="run")
+        run = gr.Dropdown([RECORDED], value=RECORDED, label="training to replay", elem_id="run", scale=2)
         place = gr.Dropdown(names, value=names[0], label="room", elem_id="room")
         epoch = gr.Slider(1, last, last, step=1, label="epoch", elem_id="epoch")
     outputs = picture("replay")

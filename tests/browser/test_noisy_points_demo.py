@@ -233,10 +233,12 @@ def test_scans_that_teach_nothing_are_refused_in_words(app: Any, client: Client,
     np.savez(tmp_path / "bare.npz", xyz=cloud.xyz.numpy())
     (tmp_path / "broken.ply").write_bytes(b"ply\nformat ascii 1.0\nelement vertex 9\n")
     (tmp_path / "empty.pcd").write_bytes(b"")
+    (tmp_path / "text.ply").write_text("Dear all,\nthese are no points.\n")
     np.savez_compressed(tmp_path / "bomb.npz", xyz=np.zeros((20_000_000, 3)))
     refused = {
         "one.ply": "labels of two classes or more", "few.ply": "12 points or more", "nan.npz": "not finite",
         "bare.npz": "labels: bare.npz has no property", "broken.ply": "broken.ply", "empty.pcd": "empty.pcd is no PCD",
+        "text.ply": "text.ply is no PLY file",
         "bomb.npz": "unpacks to 480 MB; at most 400",
     }  # fmt: skip
     for name, words in refused.items():
@@ -330,9 +332,9 @@ def test_a_new_user_spoils_replays_and_cleans(page: Any, scan: str) -> None:
     page.locator("#clean").click()
     page.wait_for_function(WORDS, arg=["clean_words", "labels changed"])
     page.wait_for_function(DRAWN, arg=["object_plot", 1])
-    row = page.locator("#doubts tbody tr").nth(3)
-    row.locator("td").nth(2).click()
-    number = row.locator("td").nth(2).inner_text().strip()
+    cell = page.locator("#doubts").get_by_test_id("cell-3-2")
+    cell.click()
+    number = cell.inner_text().strip()
     page.locator("#object_plot").get_by_text(f"object {number}: given").wait_for()
     page.locator("#kept").get_by_text("study-1-corrected").first.wait_for()
     page.get_by_role("tab", name="How it works").click()

@@ -41,7 +41,7 @@ SCRIPT = """() => {
         const own = plot.closest('[id$=_plot]')?.id;
         for (const name of scenes) {
             const { x, y } = layout[name].domain, { eye } = layout[name].camera;
-            const away = (y[1] - y[0]) * layout._size.h / ((x[1] - x[0]) * layout._size.w);
+            const away = 1.15 * (y[1] - y[0]) * layout._size.h / ((x[1] - x[0]) * layout._size.w);
             if (views[own]) first[`${name}.camera`] = views[own];
             else if (away > 1) for (const axis of 'xyz') first[`${name}.camera.eye.${axis}`] = away * eye[axis];
         }
