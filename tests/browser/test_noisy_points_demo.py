@@ -353,7 +353,7 @@ def test_scenes_turn_together_and_stay_turned(page: Any) -> None:
 def test_a_click_chooses_a_point_and_a_training_is_watched_and_stopped(
     app: Any, page: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app.training, "SIZE", app.training.Size(8, 64, 2000, 2, 2))
+    monkeypatch.setattr(app.training, "SIZE", app.training.Size(96, 256, 200, 2, 2))
     page.get_by_role("tab", name="Train and replay").click()
     page.wait_for_function(LINKED, arg="replay_plot")
     page.evaluate(CLICK, 7)
