@@ -114,8 +114,7 @@ def _summary(cleaned: Sequence[Cleaned], doubts: Sequence[Doubt]) -> dict[str, A
     """Plain values: how many labels changed, from what to what, and the verdict in words."""
     import torch
 
-    from visionlab.data.clouds import UNLABELLED
-    from visionlab.show.points_report import class_name
+    from visionlab.data.clouds import UNLABELLED, class_name
 
     classes = cleaned[0].cloud.classes
     given = torch.cat([each.cloud.labels for each in cleaned])
@@ -158,7 +157,7 @@ def _names(clouds: Sequence[Cloud]) -> list[str]:
 
 def _table(clouds: Sequence[Cloud], doubts: Sequence[Doubt]) -> str:
     """All objects as CSV, the most doubtful first; a probability of what nobody gave is empty."""
-    from visionlab.show.points_report import class_name
+    from visionlab.data.clouds import class_name
 
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")

@@ -7,7 +7,7 @@ found out about their points; rooms that need no download are in `visionlab.data
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -21,7 +21,7 @@ from visionlab.data.cloud_files import CLASS_COMMENT, Contents, read_cloud_file,
 from visionlab.data.cloud_sets import is_s3dis, is_scannet, read_s3dis, read_scannet
 from visionlab.data.ply import write_ply
 
-__all__ = ["KNOWN", "UNLABELLED", "Cloud", "load", "save"]
+__all__ = ["KNOWN", "UNLABELLED", "Cloud", "class_name", "load", "save"]
 
 UNLABELLED = -1
 """Class of points that nobody has labelled."""
@@ -105,6 +105,11 @@ class Cloud:
 
     def __len__(self) -> int:
         return len(self.xyz)
+
+
+def class_name(classes: Sequence[str], label: int) -> str:
+    """The name of a class, or words for `UNLABELLED`."""
+    return classes[label] if label >= 0 else "no label"
 
 
 def load(

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from visionlab.data.clouds import Cloud
 from visionlab.data.world.explore import Choice, SceneView, Slider
+from visionlab.data.world.rooms import LOOK_ALIKES
 from visionlab.points.clusters import kmeans, purity
 from visionlab.points.label_noise import Noise, asymmetric, boundary, symmetric
 from visionlab.show.widgets.room import CLASS_COLOURS, VERDICTS
@@ -30,7 +31,6 @@ NEAR = 0.3
 """Metres to another class, within which labels at boundaries may be wrong."""
 COLOUR = 6.0
 """How much colour counts beside metres, in clusters."""
-PARTNERS = {"wall": "door", "chair": "sofa", "table": "shelf", "lamp": "clutter"}
 
 
 def controls(rooms: Sequence[Cloud]) -> tuple[Slider | Choice, ...]:
@@ -81,7 +81,7 @@ def _noisy(cloud: Cloud, values: Mapping[str, Any]) -> Noise:
         return boundary(cloud.xyz, cloud.labels, NEAR, rate, draw)
     if values["kind"] == KINDS[0]:
         return symmetric(cloud.labels, cloud.instances, k, rate, draw)
-    pairs = [(cloud.classes.index(a), cloud.classes.index(b)) for a, b in PARTNERS.items()]
+    pairs = [(cloud.classes.index(a), cloud.classes.index(b)) for a, b in LOOK_ALIKES]
     return asymmetric(
         cloud.labels, cloud.instances, k, rate, draw, partners={a: b for p in pairs for a, b in (p, p[::-1])}
     )

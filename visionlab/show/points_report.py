@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
+from visionlab.data.clouds import class_name
 from visionlab.show import theme
 from visionlab.show.figure import Figure, figure
 from visionlab.show.report import embedded, page
@@ -17,7 +18,7 @@ from visionlab.show.report import embedded, page
 if TYPE_CHECKING:
     from visionlab.points.clean import Cleaned, Doubt
 
-__all__ = ["class_name", "doubt_figure", "points_report"]
+__all__ = ["doubt_figure", "points_report"]
 
 AZIMUTH, ELEVATION = math.radians(30), math.radians(42)
 """From where rooms are seen: over a corner, from above."""
@@ -49,11 +50,6 @@ what to work with. The corrected clouds hold the given labels as well (<code>giv
 <code>doubt</code>, <code>confidence</code> and <code>given_probability</code>. Probabilities are the network's own, and
 not calibrated.</p>
 """
-
-
-def class_name(classes: Sequence[str], label: int) -> str:
-    """The name of a class, or words for -1."""
-    return classes[label] if label >= 0 else "no label"
 
 
 def points_report(summary: Mapping[str, Any], cleaned: Sequence[Cleaned], doubts: Sequence[Doubt]) -> str:

@@ -25,12 +25,14 @@ from visionlab.data.world.roomsolids import SHELL, Points, solids_of, surface_po
 from visionlab.data.world.scanning import scan
 from visionlab.data.world.vocabulary import oklch_to_rgb
 
-__all__ = ["ROOMS_VERSION", "ROOM_CLASSES", "room", "rooms"]
+__all__ = ["LOOK_ALIKES", "ROOMS_VERSION", "ROOM_CLASSES", "room", "rooms"]
 
 ROOMS_VERSION = 1
 """Raised by any change of a room's points, colours or labels."""
 
 ROOM_CLASSES = ("ceiling", "floor", "wall", "table", "chair", "sofa", "shelf", "door", "lamp", "clutter")
+LOOK_ALIKES = (("wall", "door"), ("chair", "sofa"), ("table", "shelf"), ("lamp", "clutter"))
+"""Classes that somebody who labels a room takes for each other."""
 
 NOISE = 0.008  # metres, of each coordinate
 TOUCH_UP = 0.018  # noise of colours
