@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.export import Dim, ExportedProgram
+from torch.export import ExportedProgram
 
 __all__ = ["FORMS", "LIMIT", "OnnxSession", "checked", "needs", "opened", "program_file", "traced"]
 
@@ -76,7 +76,7 @@ def program_file(program: ExportedProgram, form: str, *, answers: str) -> bytes:
 
 
 class OnnxSession:
-    """A program of ONNX in onnxruntime on the CPU, called like the network; it uses as many threads as PyTorch is set to.
+    """A program of ONNX in onnxruntime on the CPU, called like the network; it uses as many threads as PyTorch may.
 
     Args:
         content: of the file.

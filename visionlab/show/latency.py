@@ -38,9 +38,9 @@ def latency_table(measured: Mapping[str, Any]) -> Table:
     ]  # fmt: skip
     machine = measured["machine"]
     caption = (
-        f"{machine['device']}, {machine['cores']} cores, torch {machine['torch']}, float32, untrained. b8 t2: 8 images at"
-        f" once on 2 threads.\nMilliseconds a pass: median of {measured['repeats']} turns, ± half the distance of their"
-        " quartiles. MiB: what one pass adds at its peak, without the weights."
+        f"{machine['device']}, {machine['cores']} cores, torch {machine['torch']}, float32, untrained. b8 t2: 8 images"
+        f" at once on 2 threads.\nMilliseconds a pass: median of {measured['repeats']} turns, ± half of what lies between"
+        " their quartiles. MiB: what one pass adds at its peak, without the weights."
     )
     return Table(cells, columns, caption)
 
