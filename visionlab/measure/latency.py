@@ -1,4 +1,4 @@
-"""How long networks take and how much memory, beside each other: they take turns, so that drift of a machine hits all."""
+"""How long networks take and how much memory: they take turns, so that drift of a machine hits all alike."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,7 +22,7 @@ def latency_table(measured: Mapping[str, Any]) -> Table:
         measured: what `visionlab bench --out` writes.
     """
     rows = measured["rows"]
-    timings = [[Timing(**timing) for timing in row["timings"]] for row in rows]
+    timings = [_timings(row) for row in rows]
     settings = [f"b{t.batch} t{t.threads}, ms" for t in timings[0]]
     batches = list(rows[0]["memory_mib"])
     columns = ["network", "form", "px", "params, M", "MAdds, M", *settings, *(f"b{b}, MiB" for b in batches)]
@@ -39,8 +38,8 @@ def latency_table(measured: Mapping[str, Any]) -> Table:
     machine = measured["machine"]
     caption = (
         f"{machine['device']}, {machine['cores']} cores, torch {machine['torch']}, float32, untrained. b8 t2: 8 images"
-        f" at once on 2 threads.\nMilliseconds a pass: median of {measured['repeats']} turns, ± half of what lies between"
-        " their quartiles. MiB: what one pass adds at its peak, without the weights."
+        f" at once on 2 threads.\nMilliseconds a pass: median of {measured['repeats']} turns, ± half of what"
+        " lies between their quartiles. MiB: what one pass adds at its peak, without the weights."
     )
     return Table(cells, columns, caption)
 
@@ -73,10 +72,14 @@ def latency_picture(measured: Mapping[str, Any]) -> Figure:
     return figure(fig, f"Multiply-adds against latency. {costs}. {'; '.join(said)}.")
 
 
+def _timings(row: Mapping[str, Any]) -> list[Timing]:
+    return [Timing(**(timing | {"seconds": tuple(timing["seconds"])})) for timing in row["timings"]]
+
+
 def _median(row: Mapping[str, Any], batch: int, threads: int) -> float:
     """Milliseconds for an image."""
-    (found,) = (t for t in row["timings"] if (t["batch"], t["threads"]) == (batch, threads))
-    return 1e3 * statistics.median(found["seconds"]) / batch
+    (found,) = (t for t in _timings(row) if (t.batch, t.threads) == (batch, threads))
+    return 1e3 * found.median / batch
 
 
 def _panel(ax: Any, points: list[tuple[Mapping[str, Any], float]]) -> None:
