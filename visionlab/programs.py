@@ -104,6 +104,7 @@ class OnnxSession:
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = threads
             options.log_severity_level = 3  # errors
+            options.add_session_config_entry("session.force_spinning_stop", "1")  # its threads wait for no next call
             self.sessions[threads] = onnxruntime.InferenceSession(
                 self.content, options, providers=["CPUExecutionProvider"]
             )

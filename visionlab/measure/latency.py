@@ -104,6 +104,7 @@ def take_turns(
             raise ValueError(f"{name}: expected whole numbers >= 1, got {', '.join(map(str, values)) or 'none'}")
     calls = [each.make() for each in contestants]
     settings = [(i, batch, n) for i in range(len(contestants)) for batch in batches for n in threads]
+    images = {(i, batch): each.images(batch, device) for i, each in enumerate(contestants) for batch in batches}
     seconds: dict[tuple[int, int, int], list[float]] = {setting: [] for setting in settings}
     wait = torch.cuda.synchronize if device == "cuda" else lambda: None
     before, order = torch.get_num_threads(), random.Random(0)
@@ -111,11 +112,10 @@ def take_turns(
         for done in range(1, repeats + 1):
             for i, batch, n in order.sample(settings, len(settings)):
                 torch.set_num_threads(n)
-                images = contestants[i].images(batch, device)
-                calls[i](images)
+                calls[i](images[i, batch])
                 wait()
                 began = time.perf_counter()
-                calls[i](images)
+                calls[i](images[i, batch])
                 wait()
                 seconds[i, batch, n].append(time.perf_counter() - began)
             if hook is not None:
