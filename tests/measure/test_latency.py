@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from visionlab.measure.latency import Call, Contestant, Timing, machine, peak_memory, take_turns
 
@@ -81,6 +81,11 @@ def test_memory_is_that_of_the_pass() -> None:
     one, three = peak_memory(filled, 1), peak_memory(filled, 3)
     assert 35 < one < 60
     assert 110 < three < 150
+
+
+def test_what_libraries_load_once_is_no_memory_of_the_pass() -> None:
+    network = Contestant("a", "PyTorch", (3, 4, 4), 1, 1, partial(nn.Conv2d, 3, 2, 1))
+    assert peak_memory(network, 1) < 2
 
 
 def test_the_machine_is_named() -> None:

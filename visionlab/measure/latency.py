@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import gc
 import os
 import random
 import statistics
@@ -15,7 +17,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 __all__ = ["Contestant", "Timing", "machine", "peak_memory", "take_turns"]
 
@@ -131,8 +133,8 @@ def take_turns(
 def peak_memory(contestant: Contestant, batch: int, device: str = "cpu") -> float:
     """Return the memory in MiB that one forward pass adds at its peak, without the weights.
 
-    On the CPU that is by how much the resident memory of a fresh process grows in its first pass, on one thread; on a
-    GPU what PyTorch allocates there, in this process.
+    On the CPU that is by how much the resident memory of a fresh process grows in the contestant's first pass, on
+    one thread; on Linux what libraries load once does not count. On a GPU it is what PyTorch allocates there.
 
     Args:
         contestant: see `Contestant.make`.
@@ -151,8 +153,13 @@ def peak_memory(contestant: Contestant, batch: int, device: str = "cpu") -> floa
 @torch.inference_mode()
 def _grown(contestant: Contestant, batch: int) -> float:
     torch.set_num_threads(1)
-    call, images = contestant.make(), contestant.images(batch)
-    nn.Conv2d(3, 8, 3)(torch.rand(1, 3, 8, 8))  # what PyTorch loads and keeps at its first convolution
+    images = contestant.images(batch)
+    if sys.platform == "linux":
+        contestant.make()(images)  # thrown away: libraries load code, and keep it, at a first pass of any network
+    call = contestant.make()
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)  # else the pass finds memory that was freed before, and adds none
     before = _resident(restart=True)
     call(images)
     return max(0.0, _resident() - before) / MIB

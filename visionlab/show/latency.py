@@ -56,7 +56,9 @@ def latency_picture(measured: Mapping[str, Any]) -> Figure:
     rows = measured["rows"]
     batches = list(map(int, rows[0]["memory_mib"]))
     threads = min(timing["threads"] for timing in rows[0]["timings"])
-    fig, axes = plt.subplots(1, len(batches), figsize=(6.4 * len(batches), 5.2), squeeze=False)
+    fig, axes = plt.subplots(
+        1, len(batches), figsize=(6.4 * len(batches), 5.2), squeeze=False, sharex=True, sharey=True
+    )
     said = []
     for ax, batch in zip(axes[0], batches, strict=True):
         points = [(row, _median(row, batch, threads)) for row in rows]
@@ -84,18 +86,23 @@ def _median(row: Mapping[str, Any], batch: int, threads: int) -> float:
 
 def _panel(ax: Any, points: list[tuple[Mapping[str, Any], float]]) -> None:
     """One panel: a mark for each form, the network's name above its slowest, and the line of the best rate."""
+    from matplotlib.ticker import NullFormatter
+
     for form, mark in MARKS.items():
         chosen = [(row["multiply_adds"] / 1e6, ms) for row, ms in points if row["form"] == form]
         if chosen:
             ax.plot(*zip(*chosen, strict=True), mark, color=color(ROLES[form]), label=form, markersize=8)
     for network in dict.fromkeys(row["network"] for row, _ in points):
-        x, y = max(
-            ((row["multiply_adds"] / 1e6, ms) for row, ms in points if row["network"] == network), key=lambda p: p[1]
-        )
+        own = sorted((ms, row["multiply_adds"] / 1e6) for row, ms in points if row["network"] == network)
+        ax.plot([x for _, x in own], [ms for ms, _ in own], "-", color=color("reference"), linewidth=0.8, zorder=1)
+        y, x = own[-1]
         ax.annotate(network, (x, y), xytext=(0, 8), textcoords="offset points", ha="center", fontsize=10)
     best = min(ms / row["multiply_adds"] for row, ms in points) * 1e6
     ends = [min(row["multiply_adds"] for row, _ in points) / 1e6, max(row["multiply_adds"] for row, _ in points) / 1e6]
     ax.plot(ends, [best * x for x in ends], "--", color=color("reference"), linewidth=1.5, label="all at the best rate")
     ax.set_xscale("log")
     ax.set_yscale("log")
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(NullFormatter())
     ax.margins(0.25)
