@@ -1,4 +1,5 @@
-"""The command line: visionlab list, run, show, weights, data, lab, app, audit, poison, watermark, clean-labels.
+"""The command line: visionlab list, run, show, weights, data, lab, app, audit, poison, watermark, clean-labels,
+bench, export.
 
 Each has --help.
 """
@@ -18,6 +19,7 @@ from typing import Any, Literal
 import platformdirs
 import tyro
 
+from visionlab.cli_networks import bench, export
 from visionlab.cli_points import clean_labels
 from visionlab.cli_protection import audit, poison
 from visionlab.cli_watermark import embed, train, verify, watermark, wrap
@@ -320,7 +322,7 @@ def _learners_copy(labs: Path) -> Path:
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     command.__name__.rstrip("_").replace("_", "-"): command
-    for command in (list_, run, show, weights, data, lab, app, audit, poison, watermark, clean_labels)
+    for command in (list_, run, show, weights, data, lab, app, audit, poison, watermark, clean_labels, bench, export)
 }
 WATERMARK: dict[str, Callable[..., Any]] = {command.__name__: command for command in (train, embed, wrap, verify)}
 

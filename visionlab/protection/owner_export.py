@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import io
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
+from visionlab.programs import needs, program_file, traced
 from visionlab.protection.tasks import answers
 from visionlab.protection.watermark import Marked, StructureMark
 
@@ -65,29 +65,11 @@ def exported(
         ValueError: ONNX's packages are missing, or the network cannot be exported.
     """
     module, example = network
-    marked = Marked(module, mark, symbols, gain=gain)
-    open_sides = ({0: Dim.AUTO, 2: Dim.AUTO, 3: Dim.AUTO},)
     if form == "onnx":
-        for package in ("onnx", "onnxscript"):
-            if importlib.util.find_spec(package) is None:
-                raise ValueError(f"out: a file of ONNX needs {package}: pip install 'visionlab[onnx]'")
-    try:
-        with torch.no_grad():
-            program = torch.export.export(marked, (example,), dynamic_shapes=open_sides)
-    except Exception as error:
-        raise ValueError(f"network: it cannot be exported: {_short(error)}") from error
-    for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # names of files and lines of the owner's machine
-    shape = _shape(program)
-    if form == "pt2":
-        buffer = io.BytesIO()
-        torch.export.save(program, buffer)
-        return buffer.getvalue(), shape
-    written = torch.onnx.export(
-        program, (example,), dynamo=True, verbose=False, input_names=["images"], output_names=["marked"]
-    )
-    assert written is not None
-    return written.model_proto.SerializeToString(), shape
+        needs("onnx", "onnxscript")
+    marked = Marked(module, mark, symbols, gain=gain)
+    program = traced(marked, example, {0: Dim.AUTO, 2: Dim.AUTO, 3: Dim.AUTO})
+    return program_file(program, form, answers="marked"), _shape(program)
 
 
 def _made(name: str) -> nn.Module:

@@ -1,0 +1,192 @@
+"""The commands on networks, as users run them: what they measure and write, and what they refuse."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torch import nn
+
+import visionlab  # noqa: F401  registers its networks
+from tests.commands import complain, say
+from tests.filling import entry
+from visionlab import cli_networks, programs
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_users_run_it: None) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def trained(name: str, **kwargs: int) -> nn.Module:
+    """A network whose weights are not those of a fresh one."""
+    network = timm.create_model(name, **kwargs).eval()
+    network.load_state_dict({key: entry(key, tuple(old.shape)) for key, old in network.state_dict().items()})
+    return network.float()
+
+
+# --- bench ------------------------------------------------------------------------------------------------------------
+
+
+def test_bench_measures_a_network_in_both_runtimes(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("onnxruntime")
+    words = say(
+        capsys, "bench", "test_resnet", "--size", 32, "--batches", 1, 3, "--threads", 1, "--repeats", 2,
+        "--out", "b.json", "--picture", "b.png",
+    )  # fmt: skip
+    assert "median of 2 turns" in words
+    measured = json.loads(Path("b.json").read_text())
+    assert [row["form"] for row in measured["rows"]] == ["PyTorch", "onnxruntime"]
+    parameters = sum(p.numel() for p in timm.create_model("test_resnet").parameters())
+    for row in measured["rows"]:
+        assert f"{row['network']}  {row['form']}" in words
+        assert (row["size"], row["parameters"]) == (32, parameters)
+        assert row["multiply_adds"] > 0
+        assert [(t["batch"], t["threads"]) for t in row["timings"]] == [(1, 1), (3, 1)]
+        assert all(len(t["seconds"]) == 2 and min(t["seconds"]) > 0 for t in row["timings"])
+        assert row["memory_mib"].keys() == {"1", "3"}
+        assert all(0 <= grown < 200 for grown in row["memory_mib"].values())
+    assert measured["machine"]["torch"] == torch.__version__
+    with Image.open("b.png") as picture:
+        assert picture.width > picture.height > 100
+
+
+def test_bench_shows_the_fast_form_and_says_that_onnxruntime_is_missing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    words = say(capsys, "bench", "micronet_m0", "--size", 32, "--batches", 1, "--threads", 1, "--repeats", 1)
+    assert "not measured in onnxruntime, as onnxruntime is not installed: pip install 'visionlab[onnx]'" in words
+    assert "micronet_m0  PyTorch" in words
+    assert "micronet_m0  folded" in words
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("micronet_m9",), "timm has no network 'micronet_m9'; near it are micronet_m"),
+        ((), "expected the names of networks"),
+        (("test_resnet", "--out", "b.txt"), "out: expected a name that ends in .json, got b.txt"),
+        (("test_resnet", "--picture", "b.jpg"), "picture: expected a name that ends in .png, got b.jpg"),
+        (("test_resnet", "--repeats", 0), "repeats: expected whole numbers >= 1, got 0"),
+        (("test_resnet", "--threads", 0), "threads: expected whole numbers >= 1, got 0"),
+        (("test_resnet", "--size", 0), "size: expected a whole number of pixels >= 1, got 0"),
+    ],
+)
+def test_bench_says_what_it_cannot_measure(
+    capsys: pytest.CaptureFixture[str], words: tuple, complaint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli_networks, "_missing_onnx", lambda: "onnx")
+    assert complaint in complain(capsys, "bench", *words)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_bench_says_that_there_is_no_gpu(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "device: expected cpu" in complain(capsys, "bench", "test_resnet", "--device", "cuda")
+
+
+# --- export -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("out", ["m.onnx", "m.pt2"])
+def test_export_writes_a_program_of_the_checkpoint(
+    capsys: pytest.CaptureFixture[str], out: str, tmp_path: Path
+) -> None:
+    network = trained("test_resnet", num_classes=7)
+    torch.save({"state_dict": network.state_dict()}, "weights.pth")
+    words = say(
+        capsys, "export", "test_resnet", "--checkpoint", "weights.pth", "--out", out, "--size", 48, "--classes", 7
+    )
+    assert "(any number, 3, 48, 48)" in words
+    assert words.count("differs by") == 3
+    assert "three photographs" in words
+    content = Path(out).read_bytes()
+    assert str(tmp_path).encode() not in content
+    run = programs.opened(content, programs.FORMS[Path(out).suffix])
+    images = torch.randn(5, 3, 48, 48)
+    with torch.no_grad():
+        torch.testing.assert_close(run(images), network(images), rtol=1e-3, atol=1e-4)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [out, "weights.pth"]
+
+
+def test_export_writes_the_fast_form(capsys: pytest.CaptureFixture[str]) -> None:
+    network = trained("micronet_m0")
+    save_file(network.state_dict(), "weights.safetensors")
+    words = say(
+        capsys,
+        "export",
+        "micronet_m0",
+        "--checkpoint",
+        "weights.safetensors",
+        "--out",
+        "m.pt2",
+        "--size",
+        32,
+        "--folded",
+    )  # checked against the plain network
+    assert "written to m.pt2, as none differs by more than 0.0001" in words
+    program = torch.export.load("m.pt2")
+    assert not [node for node in program.graph.nodes if "batch_norm" in str(node.target)]
+
+
+def test_export_says_what_does_not_fit(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    torch.save(timm.create_model("micronet_m1").state_dict(), "m1.pth")
+    torch.save(timm.create_model("test_resnet").state_dict(), "resnet.pth")
+    Path("text.pth").write_text("no weights")
+    for name, weights, more, words in (
+        ("micronet_m9", "m1.pth", (), "timm has no network 'micronet_m9'; near it are micronet_m"),
+        ("micronet_m0", "none.pth", (), "checkpoint: there is no file none.pth"),
+        ("micronet_m0", "m1.pth", (), "checkpoint: holds a MicroNet of stem 6"),
+        ("micronet_m0", "resnet.pth", (), "checkpoint: holds no MicroNet"),
+        ("test_resnet", "m1.pth", (), "checkpoint: m1.pth does not fit the network test_resnet"),
+        ("test_resnet", "text.pth", (), "checkpoint: text.pth does not fit the network test_resnet"),
+        ("test_resnet", "resnet.pth", ("--folded",), "folded: test_resnet has no fast form"),
+        ("test_resnet", "resnet.pth", ("--classes", 0), "classes: expected a whole number >= 1, got 0"),
+        ("test_resnet", "resnet.pth", ("--size", 0), "size: expected a whole number of pixels >= 1, got 0"),
+    ):
+        complaint = complain(capsys, "export", name, "--checkpoint", weights, "--out", "m.pt2", *more)
+        assert words in complaint
+        assert complaint.count("\n") == 1
+    words = complain(capsys, "export", "test_resnet", "--checkpoint", "resnet.pth", "--out", "m.pth")
+    assert "out: expected a name that ends in .pt2 or .onnx, got m.pth" in words
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".pth"] * 3
+
+
+def test_export_leaves_no_file_that_computes_something_else(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.save(trained("test_resnet").state_dict(), "w.pth")
+    wrong = trained("test_resnet")
+    with torch.no_grad():
+        wrong.conv1[0].weight[0] *= 1.01
+    monkeypatch.setattr(cli_networks, "_fast_form", lambda network: wrong)
+    Path("m.pt2").write_text("an older file")
+    words = complain(
+        capsys, "export", "test_resnet", "--checkpoint", "w.pth", "--out", "m.pt2", "--size", 32, "--folded"
+    )
+    assert "of the largest answer on noise, three images, expected 0.0001 at most" in words
+    assert Path("m.pt2").read_text() == "an older file"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_export_needs_packages_for_onnx(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    words = complain(capsys, "export", "test_resnet", "--checkpoint", "w.pth", "--out", "m.onnx")
+    assert "needs onnx: pip install 'visionlab[onnx]'" in words
+
+
+def test_export_says_that_a_folder_cannot_be_written(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    torch.save(timm.create_model("test_resnet").state_dict(), "w.pth")
+    out = "w.pth/m.pt2"  # no folder, for root as well
+    words = complain(capsys, "export", "test_resnet", "--checkpoint", "w.pth", "--out", out)
+    assert f"cannot write {out}" in words
+    if os.geteuid() != 0:
+        tmp_path.chmod(0o500)
+        assert "cannot write" in complain(capsys, "export", "test_resnet", "--checkpoint", "w.pth", "--out", "m.pt2")
+        tmp_path.chmod(0o700)
