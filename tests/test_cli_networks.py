@@ -104,7 +104,7 @@ def test_export_writes_a_program_of_the_checkpoint(
         capsys, "export", "test_resnet", "--checkpoint", "weights.pth", "--out", out, "--size", 48, "--classes", 7
     )
     assert "(any number, 3, 48, 48)" in words
-    assert words.count("differs by") == 3
+    assert words.count("of the largest answer") == 3
     assert "three photographs" in words
     content = Path(out).read_bytes()
     assert str(tmp_path).encode() not in content

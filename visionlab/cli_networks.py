@@ -136,8 +136,8 @@ def export(
     write_whole(out, write)
     print("\n".join(f"{case:32s} differs by {value:.1e} of the largest answer" for case, value in found.items()))
     shape = ", ".join(map(str, _shape(plain, size)))
-    print(f"written to {out}, as none differs by more than {LIMIT:g}: it takes images (any number, {shape}) in [0, 1]")
-    print(f"normalised by {_normalisation(plain)}")
+    print(f"written to {out}, as none differs by more than {LIMIT:g}: it takes images (any number, {shape})")
+    print(f"normalised from [0, 1] by {_normalisation(plain)}")
 
 
 # --- Parts ------------------------------------------------------------------------------------------------------------
@@ -226,8 +226,9 @@ def _at(network: nn.Module, size: int | None) -> nn.Module:
     """The network for images of another side, in evaluation mode; those with positions of their own are told."""
     if size is not None and size < 1:
         raise ValueError(f"size: expected a whole number of pixels >= 1, got {size}")
-    if size is not None and hasattr(network, "set_input_size"):
-        network.set_input_size(img_size=(size, size))
+    adapt: Any = getattr(network, "set_input_size", None)
+    if size is not None and adapt is not None:
+        adapt(img_size=(size, size))
     return network.eval()
 
 

@@ -86,7 +86,7 @@ def _median(row: Mapping[str, Any], batch: int, threads: int) -> float:
 
 def _panel(ax: Any, points: list[tuple[Mapping[str, Any], float]]) -> None:
     """One panel: a mark for each form, the network's name above its slowest, and the line of the best rate."""
-    from matplotlib.ticker import NullFormatter
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     for form, mark in MARKS.items():
         chosen = [(row["multiply_adds"] / 1e6, ms) for row, ms in points if row["form"] == form]
@@ -103,6 +103,7 @@ def _panel(ax: Any, points: list[tuple[Mapping[str, Any], float]]) -> None:
     ax.set_xscale("log")
     ax.set_yscale("log")
     for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.set_major_formatter("{x:g}")
         axis.set_minor_formatter(NullFormatter())
     ax.margins(0.25)
