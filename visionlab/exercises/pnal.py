@@ -19,11 +19,14 @@ __all__ = ["EXERCISES", "REVEALED"]
 REVEALED: dict[str, tuple[str | float, str]] = {
     "course": (
         "it rises, then falls",
-        "XXX",
+        "62 % in its best epoch, 48 % in the end, over five seeds. What is common is learned first, and that is the"
+        " truth: of all points of a class 40 % have the right name, and 7 % each of the wrong ones. What is rare,"
+        " single objects with wrong names, is learned by heart later.",
     ),
     "few": (
         "worse",
-        "XXX",
+        "68 % in new rooms instead of 76. At the end of its warm-up the network is right about seven points in ten;"
+        " eight in ten of the labels are right. PNAL puts what the network thinks in the place of all labels.",
     ),
 }
 """Answer and explanation of each prediction; kept here, so that the lab's own cell does not give them away."""

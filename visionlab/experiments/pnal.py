@@ -205,8 +205,6 @@ CHANGED_CLAIMS = (
     _matters(
         "objects", "PNAL", "Clusters that were the objects themselves would mend more labels", 2.0,
         method="true objects", source="ours, a bound",
-        remark="The names of objects are what is missing, not their outlines: of a small one a few reliable points"
-        " decide, and they often say wall. It should show where the network tells small things.",
     ),
     _matters(
         "zeros", "others are zeros", "Points that are not selected should leave the loss, not the input", 2.0, ACCURACY,
