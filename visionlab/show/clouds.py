@@ -30,6 +30,15 @@ EYE = {"x": 1.04, "y": -1.38, "z": 1.16}
 EDGE = "#9C9C9C"
 SCRIPT = """() => {
     const views = {};
+    let clicked = null;
+    // The field may be in a tab that was never opened, and is not on the page until then.
+    const fill = () => {
+        const input = document.querySelector('#FIELD input');
+        if (clicked === null || !input) return;
+        input.value = clicked;
+        input.dispatchEvent(new Event('input', { bubbles: true }));
+        clicked = null;
+    };
     const relaid = (plot, change) => {
         plot.turning = true;
         Plotly.relayout(plot, change).then(() => { plot.turning = false; });
@@ -53,13 +62,11 @@ SCRIPT = """() => {
             relaid(plot, Object.fromEntries(scenes.map(name => [`${name}.camera`, change[turned]])));
         });
         plot.on('plotly_click', event => {
-            const input = plot.closest('#PLOT') && document.querySelector('#FIELD input');
-            const point = event.points[0].customdata;
-            if (!input || point === undefined) return;
-            input.value = point;
-            input.dispatchEvent(new Event('input', { bubbles: true }));
+            if (plot.closest('#PLOT')) clicked = event.points[0].customdata ?? clicked;
+            fill();
         });
     }), 100);
+    setInterval(fill, 100);
 }"""
 
 
