@@ -219,7 +219,7 @@ def test_numbered_classes_are_the_same_in_a_folder(tmp_path: Path) -> None:
 
 
 def test_a_missing_source_says_what_is_expected(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="'s3dis', 'scannet', or a folder or file"):
+    with pytest.raises(FileNotFoundError, match="'s3dis', 'scannet', 'mosd', or a folder or file"):
         load(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match="Put the folders Area_1 to Area_6"):
         load("s3dis", root=tmp_path)
