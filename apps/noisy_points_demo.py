@@ -21,7 +21,7 @@ try:
     from visionlab.experiments import pnal_doubts as doubts
     from visionlab.experiments import pnal_live as training
     from visionlab.experiments import pnal_probe
-    from visionlab.experiments.experiment import recorded
+    from visionlab.points.spoiled import NOISES, spoiled
     from visionlab.show import clouds as draw
     from visionlab.show import replayed, theme
     from visionlab.show.timeline import Timeline
@@ -88,7 +88,7 @@ def whole(name: str, value: float | None, low: int = 0, high: int = 2**31 - 1) -
 def spoil(number: float, kind: str, rate: float, seed: float, colour: str) -> tuple[Any, str, list[list[str]]]:
     """Mislabel objects of a room: it and the truth side by side, what came of it in words, and all its objects."""
     cloud = room(0, whole("room", number, 0, 10_000), points=POINTS)
-    noise = said(desk.spoiled, cloud, kind, rate, whole("seed", seed))
+    noise = said(spoiled, cloud, kind, rate, whole("seed", seed))
     figure = said(draw.cloud_figure, cloud, {"given labels": noise.labels, "truth": cloud.labels}, colour=colour)
     return figure, desk.told(cloud, noise, kind, rate), desk.objects(cloud, noise.labels)
 
@@ -96,9 +96,8 @@ def spoil(number: float, kind: str, rate: float, seed: float, colour: str) -> tu
 @cache
 def recorded_run() -> replayed.Run:
     """Return the run that the page opens with: some of its rooms, the curves of all."""
-    result = recorded("pnal/noise")
-    timeline = Timeline(**pnal_probe.replay(result))
-    return replayed.Run(timeline, *training.recorded_curves(result), timeline.warmup)
+    timeline = Timeline(**pnal_probe.replay())
+    return replayed.Run(timeline, *training.recorded_curves(), timeline.warmup)
 
 
 def moment(name: str, runs: dict, room_name: str | None = None, epoch: float = 1) -> tuple[replayed.Run, int, int]:
@@ -167,10 +166,10 @@ def open_files(paths: list[str] | None) -> tuple[Any, ...]:
 def look(kind: str, rate: float, seed: float, colour: str, which: str, clouds: list[Cloud]) -> tuple[Any, str]:
     """Show a cloud, with its labels as they came or with noise."""
     cloud = said(desk.chosen, clouds, which)
-    noise = said(desk.spoiled, cloud, kind, rate, whole("seed", seed))
+    noise = said(spoiled, cloud, kind, rate, whole("seed", seed))
     title = "labels, some made wrong" if rate else "labels as they came"
-    figure = said(draw.cloud_figure, cloud, {title: noise.labels}, colour=colour)
-    return figure, desk.told(cloud, noise, kind, rate) if rate else "Labels as they came."
+    words = desk.told(cloud, noise, kind, rate) if rate else "Labels as they came."
+    return said(draw.cloud_figure, cloud, {title: noise.labels}, colour=colour), words
 
 
 def group(how: str, size: float, which: str, clouds: list[Cloud]) -> tuple[Any, str]:
@@ -215,7 +214,7 @@ def picture(name: str) -> list:
 def noise_controls(name: str, rate: int) -> list:
     """Lay out the kind of noise, its rate and seed."""
     return [
-        gr.Radio(desk.NOISES, value=desk.NOISES[0], label="which labels go wrong", elem_id=f"{name}_kind", scale=3),
+        gr.Radio(NOISES, value=NOISES[0], label="which labels go wrong", elem_id=f"{name}_kind", scale=3),
         gr.Slider(0, 90, rate, step=5, label="how many (%)", elem_id=f"{name}_rate", scale=2),
         gr.Number(0, precision=0, minimum=0, label="seed", elem_id=f"{name}_seed", min_width=90),
     ]

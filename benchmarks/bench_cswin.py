@@ -6,11 +6,7 @@ the end and kept in ``cswin.json``.
 
 from __future__ import annotations
 
-import json
-import statistics
-import time
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 
 import pytest
 import timm
@@ -21,20 +17,8 @@ from tests.plain_cswin import plain
 from visionlab.backbones.cswin import CSWinTransformer
 from visionlab.measure.cost import multiply_adds
 
-RATIOS: dict[str, float] = {}
+Timer = Callable[[Mapping[str, Callable[[], object]], int], dict[str, float]]
 LAB = {"img_size": 64, "dim": 16, "depths": (1, 1, 2, 1), "heads": (2, 4, 8, 8), "stripe_widths": (1, 2, 2, 2)}
-
-
-def in_turn(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median seconds of each call, over rounds in which each is called once."""
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for i in range(rounds + 1):
-        for name, call in calls.items():
-            began = time.perf_counter()
-            call()
-            if i:
-                seconds[name].append(time.perf_counter() - began)
-    return {name: statistics.median(each) for name, each in seconds.items()}
 
 
 def infer(network: nn.Module, x: Tensor) -> Callable[[], Tensor]:
@@ -65,37 +49,28 @@ def networks() -> dict[str, nn.Module]:
     }
 
 
-def test_inference_at_224() -> None:
+def test_inference_at_224(in_turn: Timer, ratios: dict[str, float]) -> None:
     x, (a, b) = torch.randn(8, 3, 224, 224), torch.randn(2, 2048, 2048)
     found = networks()
-    seconds = in_turn({name: infer(net, x) for name, net in found.items()} | {"matmul": lambda: a @ b}, rounds=7)
+    seconds = in_turn({name: infer(net, x) for name, net in found.items()} | {"matmul": lambda: a @ b}, 7)
     peak = 2048**3 / seconds["matmul"]
     for rival in ("plain cswin_tiny", "swin_tiny"):
-        RATIOS[f"{rival} / cswin_tiny, inference"] = seconds[rival] / seconds["cswin_tiny"]
+        ratios[f"{rival} / cswin_tiny, inference"] = seconds[rival] / seconds["cswin_tiny"]
     for name in ("cswin_tiny", "swin_tiny"):
         rate = 8 * multiply_adds(found[name], x[:1]) / seconds[name]
-        RATIOS[f"{name}, share of the matmul rate"] = rate / peak
+        ratios[f"{name}, share of the matmul rate"] = rate / peak
 
 
-def test_training_step_at_224() -> None:
+def test_training_step_at_224(in_turn: Timer, ratios: dict[str, float]) -> None:
     x = torch.randn(4, 3, 224, 224)
-    seconds = in_turn({name: step(net, x) for name, net in networks().items()}, rounds=5)
+    seconds = in_turn({name: step(net, x) for name, net in networks().items()}, 5)
     for rival in ("plain cswin_tiny", "swin_tiny"):
-        RATIOS[f"{rival} / cswin_tiny, step"] = seconds[rival] / seconds["cswin_tiny"]
+        ratios[f"{rival} / cswin_tiny, step"] = seconds[rival] / seconds["cswin_tiny"]
 
 
 @pytest.mark.parametrize(("batch", "rounds"), [(1, 201), (64, 31)])
-def test_lab_size(batch: int, rounds: int) -> None:
+def test_lab_size(batch: int, rounds: int, in_turn: Timer, ratios: dict[str, float]) -> None:
     x = torch.randn(batch, 3, 64, 64)
     ours, theirs = CSWinTransformer(**LAB), plain(CSWinTransformer(**LAB))
     seconds = in_turn({"ours": infer(ours, x), "plain": infer(theirs, x)}, rounds)
-    RATIOS[f"plain / lab size, batch {batch}"] = seconds["plain"] / seconds["ours"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def report() -> Iterator[None]:
-    yield
-    lines = {name: round(value, 2) for name, value in RATIOS.items()}
-    print("\n" + "\n".join(f"{value:6.2f}  {name}" for name, value in lines.items()))
-    content = {"threads": torch.get_num_threads(), "torch": torch.__version__, "ratios": lines}
-    (Path(__file__).parent / "cswin.json").write_text(json.dumps(content, indent=1) + "\n")
+    ratios[f"plain / lab size, batch {batch}"] = seconds["plain"] / seconds["ours"]

@@ -6,48 +6,43 @@ machine, not ratios: what they are held against is the time that a reader waits.
 
 from __future__ import annotations
 
-import json
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 
 from visionlab.data import world
 
-RATES: dict[str, float] = {}
+Measure = Callable[[str, int, Callable[[], object], int], None]
 
 
-def measure(benchmark: Callable[..., object], name: str, images: int, call: Callable[[], object], rounds: int) -> None:
-    benchmark.pedantic(call, rounds=rounds, warmup_rounds=1)
-    RATES[name] = images / statistics.median(benchmark.stats.stats.data)
+@pytest.fixture
+def measure(benchmark: Callable[..., object], rates: dict[str, float]) -> Measure:
+    """Images a second, the median over rounds."""
+
+    def call_it(name: str, images: int, call: Callable[[], object], rounds: int) -> None:
+        benchmark.pedantic(call, rounds=rounds, warmup_rounds=1)
+        rates[name] = images / statistics.median(benchmark.stats.stats.data)
+
+    return call_it
 
 
 @pytest.mark.parametrize("quality", ["fast", "full"])
-def test_many_small_images(benchmark: Callable[..., object], quality: str) -> None:
+def test_many_small_images(measure: Measure, quality: str) -> None:
     found = world.scenes(0, 256, objects=3)
-    measure(benchmark, f"{quality}, 64 px, images/s", 256, lambda: world.render(found, 64, quality=quality), rounds=5)
+    measure(f"{quality}, 64 px, images/s", 256, lambda: world.render(found, 64, quality=quality), 5)
 
 
-def test_one_image_for_a_slider(benchmark: Callable[..., object]) -> None:
+def test_one_image_for_a_slider(measure: Measure) -> None:
     found = world.scenes(0, 1, objects=3)
-    measure(benchmark, "full, 128 px, one at a time, images/s", 1, lambda: world.render(found, 128, quality="full"), 31)
+    measure("full, 128 px, one at a time, images/s", 1, lambda: world.render(found, 128, quality="full"), 31)
 
 
-def test_a_set_on_the_disk(benchmark: Callable[..., object], tmp_path: Path) -> None:
+def test_a_set_on_the_disk(measure: Measure, tmp_path: Path) -> None:
     seeds = iter(range(100))
 
     def make() -> None:
         world.dataset("shapes", n=1000, seed=next(seeds), root=tmp_path)
 
-    measure(benchmark, "a set of the task shapes, 64 px, images/s", 1000, make, rounds=3)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def report() -> Iterator[None]:
-    yield
-    rates = {name: round(rate, 1) for name, rate in RATES.items()}
-    print("\n" + "\n".join(f"{rate:8.1f}  {name}" for name, rate in rates.items()))
-    content = {"threads": torch.get_num_threads(), "torch": torch.__version__, "rates": rates}
-    (Path(__file__).parent / "world.json").write_text(json.dumps(content, indent=1) + "\n")
+    measure("a set of the task shapes, 64 px, images/s", 1000, make, 3)

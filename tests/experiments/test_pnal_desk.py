@@ -13,21 +13,22 @@ from visionlab.data.world.rooms import ROOM_CLASSES, room
 from visionlab.experiments import pnal_desk as desk
 from visionlab.experiments import pnal_doubts as doubts
 from visionlab.experiments import pnal_live as live
+from visionlab.points.spoiled import alike, has_objects, spoiled
 
 TINY = live.Size(rooms=8, points=128, epochs=4, warmup=2, tested=2)
 
 
 def test_look_alikes_are_partners_both_ways_and_each_class_has_one() -> None:
     names = ["wall", "window", "door", "sofa", "lamp"]
-    assert desk.alike(names) == {0: 2, 2: 0}
-    assert desk.alike(["sky", "road"]) == {}
+    assert alike(names) == {0: 2, 2: 0}
+    assert alike(["sky", "road"]) == {}
     with pytest.raises(ValueError, match="has a known look-alike"):
-        desk.spoiled(replace(room(0, 0, points=64), classes=tuple("abcdefghij")), "between look-alikes", 20, 0)
+        spoiled(replace(room(0, 0, points=64), classes=tuple("abcdefghij")), "between look-alikes", 20, 0)
 
 
 def test_each_object_has_a_row_that_says_whether_its_label_is_right() -> None:
     cloud = room(0, 1, points=2000)
-    noise = desk.spoiled(cloud, "by object", 50, 3)
+    noise = spoiled(cloud, "by object", 50, 3)
     rows = desk.objects(cloud, noise.labels)
     assert sum(int(row[2].replace(",", "")) for row in rows) == 2000
     assert {row[4] for row in rows} == {"right", "wrong"}
@@ -40,13 +41,13 @@ def test_each_object_has_a_row_that_says_whether_its_label_is_right() -> None:
 def test_a_cloud_without_instances_is_not_spoiled_by_object() -> None:
     cloud = room(0, 1, points=500)
     bare = replace(cloud, instances=cloud.labels)
-    assert desk.has_objects(cloud)
-    assert not desk.has_objects(bare)
+    assert has_objects(cloud)
+    assert not has_objects(bare)
     with pytest.raises(
         ValueError, match="kind of noise: room 0-1 has no instances to mislabel; choose 'at boundaries'"
     ):
-        desk.spoiled(bare, "by object", 30, 0)
-    assert not desk.spoiled(bare, "by object", 0, 0).flipped.any()
+        spoiled(bare, "by object", 30, 0)
+    assert not spoiled(bare, "by object", 0, 0).flipped.any()
 
 
 def test_both_methods_are_told_of_epoch_by_epoch_and_are_the_same_in_the_warm_up() -> None:

@@ -12,6 +12,7 @@ import torch
 
 from visionlab.data.clouds import Cloud
 from visionlab.data.world.rooms import ROOM_CLASSES, rooms
+from visionlab.points.spoiled import NOISES
 from visionlab.show import pnal_scene as scene
 from visionlab.show.widgets.room import CLASS_COLOURS
 from visionlab.show.widgets.scene import SceneExplorer
@@ -28,7 +29,7 @@ def start(some: list[Cloud]) -> dict[str, Any]:
 
 
 def test_every_choice_gives_pictures_and_words(some: list[Cloud], start: dict[str, Any]) -> None:
-    for kind, colour, room in itertools.product(scene.KINDS, scene.COLOURINGS, (1.0, 2.0)):
+    for kind, colour, room in itertools.product(NOISES, scene.COLOURINGS, (1.0, 2.0)):
         view = scene.view(some, start | {"kind": kind, "colour": colour, "room": room})
         assert view.image.shape == view.panels[0][1].shape == (scene.SIDE, scene.SIDE, 3)
         assert "wrong label" in view.caption

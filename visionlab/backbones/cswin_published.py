@@ -7,12 +7,14 @@ through ``timm.create_model(name, checkpoint_path=file)`` as well.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
 
-__all__ = ["in_our_names", "our_name", "read_published_names", "rename"]
+from visionlab.backbones.published import refuse_others, rename
+
+__all__ = ["in_our_names", "our_name", "read_published_names"]
 
 RULES = (
     (r"^stage1_conv_embed\.0\.", "stem.conv."),
@@ -33,13 +35,6 @@ def our_name(key: str) -> str:
 def in_our_names(state: Mapping[str, Any], _model: nn.Module | None = None) -> dict[str, Any]:
     """Return a state dict in our names: timm adapts stem and classifier of ``pretrained=True`` files by name."""
     return {our_name(key): tensor for key, tensor in state.items()}
-
-
-def rename(state: dict[str, Any], prefix: str, rule: Callable[[str], str]) -> None:
-    """Apply ``rule`` in place to every key below ``prefix``."""
-    for key in [key for key in state if key.startswith(prefix)]:
-        tensor = state.pop(key)
-        state[prefix + rule(key.removeprefix(prefix))] = tensor
 
 
 def depths(state: Mapping[str, Any], prefix: str = "") -> tuple[int, ...]:
@@ -72,17 +67,6 @@ def read_published_names(module: nn.Module, state: dict[str, Any], prefix: str, 
     """
     rename(state, prefix, our_name)
     own = module.state_dict(prefix=prefix)
-    keys = [key for key in state if key.startswith(prefix)]
-    if keys and own.keys().isdisjoint(keys):
-        names = ", ".join(key.removeprefix(prefix) for key in keys[:4])
-        raise ValueError(f"checkpoint: holds no CSWin; it begins with {names}")
-    clash = next((key for key, tensor in own.items() if key in state and state[key].shape != tensor.shape), None)
     stages = zip(depths(state, prefix), depths(own, prefix), strict=True)
-    if clash is None and not any(theirs and ours and theirs != ours for theirs, ours in stages):
-        return
-    message = f"checkpoint: holds a CSWin of {describe(state, prefix)}; this network has {describe(own, prefix)}"
-    if clash is not None:
-        message += f" ({clash} is {tuple(state[clash].shape)}, expected {tuple(own[clash].shape)})"
-    if clash == prefix + "head.weight":
-        message += ". For other classes build it with those of the checkpoint, load, then call reset_classifier"
-    raise ValueError(message)
+    other = any(theirs and ours and theirs != ours for theirs, ours in stages)
+    refuse_others(own, state, prefix, "CSWin", describe, head="head.weight", other=other)

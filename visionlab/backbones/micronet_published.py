@@ -13,6 +13,8 @@ from typing import Any
 
 from torch import nn
 
+from visionlab.backbones.published import refuse_others, rename
+
 __all__ = ["describe", "in_our_names", "our_names", "read_published_names"]
 
 SEPARABLE = {"0": "column", "1": "norm1", "2": "row", "3": "norm2"}
@@ -114,25 +116,9 @@ def read_published_names(module: nn.Module, state: dict[str, Any], prefix: str, 
         ValueError: if nothing in the checkpoint belongs to a MicroNet, a tensor has another shape than this network's,
             or there are more blocks or blocks of another kind; the message describes both networks.
     """
-    below = [key for key in state if key.startswith(prefix)]
-    names = our_names((key.removeprefix(prefix) for key in below), _depths(module))
-    for key in below:
-        tensor = state.pop(key)
-        state[prefix + names[key.removeprefix(prefix)]] = tensor
+    below = [key.removeprefix(prefix) for key in state if key.startswith(prefix)]
+    rename(state, prefix, our_names(below, _depths(module)).__getitem__)
     own = module.state_dict(prefix=prefix)
-    keys = [key for key in state if key.startswith(prefix)]
-    if keys and own.keys().isdisjoint(keys):
-        begin = ", ".join(key.removeprefix(prefix) for key in keys[:4])
-        raise ValueError(f"checkpoint: holds no MicroNet; it begins with {begin}")
-    clash = next((key for key, tensor in own.items() if key in state and state[key].shape != tensor.shape), None)
-    foreign = [key for key in keys if key.startswith(prefix + "stages.") and key not in own]
-    if clash is None and not foreign:
-        return
-    message = f"checkpoint: holds a MicroNet of {describe(state, prefix)}; this network has {describe(own, prefix)}"
-    if clash is not None:
-        message += f" ({clash} is {tuple(state[clash].shape)}, expected {tuple(own[clash].shape)})"
-    else:
-        message += f" ({foreign[0]} has no place in it)"
-    if clash is not None and clash.startswith(prefix + "head."):
-        message += ". For other classes build it with those of the checkpoint, load, then call reset_classifier"
-    raise ValueError(message)
+    foreign = next((key for key in state if key.startswith(prefix + "stages.") and key not in own), None)
+    other = f"{foreign} has no place in it" if foreign else False
+    refuse_others(own, state, prefix, "MicroNet", describe, head="head.", other=other)

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from visionlab.backbones.cswin_published import rename
+from visionlab.backbones.published import refuse_others, rename
 
 __all__ = ["in_our_names", "our_name", "read_published_names"]
 
@@ -124,17 +124,5 @@ def read_published_names(module: nn.Module, state: dict[str, Any], prefix: str, 
     blocks = block_names(module)
     rename(state, prefix, lambda key: our_name(key, blocks))
     own = module.state_dict(prefix=prefix)
-    keys = [key for key in state if key.startswith(prefix)]
-    if keys and own.keys().isdisjoint(keys):
-        names = ", ".join(key.removeprefix(prefix) for key in keys[:4])
-        raise ValueError(f"checkpoint: holds no Mobile-Former; it begins with {names}")
-    clash = next((key for key, tensor in own.items() if key in state and state[key].shape != tensor.shape), None)
-    if clash is None and len(widths(state, prefix)) <= len(blocks):
-        return
-    message = f"checkpoint: holds a Mobile-Former of {describe(state, prefix)}; "
-    message += f"this network has {describe(own, prefix)}"
-    if clash is not None:
-        message += f" ({clash} is {tuple(state[clash].shape)}, expected {tuple(own[clash].shape)})"
-    if clash == prefix + "head.classifier.weight":
-        message += ". For other classes build it with those of the checkpoint, load, then call reset_classifier"
-    raise ValueError(message)
+    more = len(widths(state, prefix)) > len(blocks)
+    refuse_others(own, state, prefix, "Mobile-Former", describe, head="head.classifier.", other=more)

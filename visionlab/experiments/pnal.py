@@ -12,7 +12,7 @@ from visionlab.experiments.claim import Claim, Closed, Kept
 from visionlab.experiments.experiment import Experiment, Job, Outcome
 from visionlab.experiments.pnal_setting import BEST, LEARNT, Case, Setting, measure_case
 from visionlab.measure import points as measures
-from visionlab.points import blocks, clusters, dgcnn, label_noise, neighbours, robust_losses, training, voting
+from visionlab.points import blocks, clusters, dgcnn, label_noise, neighbours, robust_losses, spoiled, training, voting
 from visionlab.points import pnal as method
 from visionlab.points.blocks import Moved
 from visionlab.points.training import recipe
@@ -21,16 +21,16 @@ __all__ = ["EXPERIMENTS", "REPLAYED"]
 
 ACCURACY, IOU, LABELS = "accuracy (%)", "mean IoU (%)", "labels right (%)"
 DECIDES = (
-    Case, setting.clouds_of, setting.clusters_of, setting.noisy, setting._alike, setting.blocks_of, setting.network_of,
-    setting.predicted, setting.measure_case, setting._of_networks, setting.curves, setting.FIRST_TEST, setting.COLOUR,
-    setting.COARSER, method.Cleaning, method.LabelMemory, training.CleaningLoss, training.train_points,
-    training.LOOKED_EVERY, voting.agreement, voting.uncertainty, voting.corrected, voting._largest, voting._first,
-    voting._by_lot, blocks.channels, blocks.whole, blocks._blocks, blocks._apart, blocks.Moved, blocks._rotation,
-    clusters.kmeans, clusters.purity, clusters.best_labels, label_noise.symmetric, label_noise.asymmetric,
-    label_noise._flip, label_noise._others, label_noise.SLACK, label_noise.PARTNER_SHARE, robust_losses.cross_entropy,
-    robust_losses.sce, robust_losses.gce, robust_losses.truncated_gce, robust_losses.truncation_weights,
-    robust_losses.masked_mean, dgcnn.SmallDGCNN, dgcnn.PooledEdgeConv, dgcnn.gather, dgcnn.split, neighbours.nearest,
-    measures.segmented, measures.selected,
+    Case, setting.clouds_of, setting.clusters_of, setting.noisy, spoiled.alike, spoiled.ALIKE, setting.blocks_of,
+    setting.network_of, setting.predicted, setting.measure_case, setting._of_networks, setting.curves,
+    setting.FIRST_TEST, clusters.COLOUR, setting.COARSER, method.Cleaning, method.LabelMemory, training.CleaningLoss,
+    training.train_points, training.LOOKED_EVERY, voting.agreement, voting.uncertainty, voting.corrected,
+    voting._largest, voting._first, voting._by_lot, blocks.channels, blocks.whole, blocks._blocks, blocks._apart,
+    blocks.Moved, blocks._rotation, clusters.by_look, clusters.kmeans, clusters.purity, clusters.best_labels,
+    label_noise.symmetric, label_noise.asymmetric, label_noise._flip, label_noise._others, label_noise.SLACK,
+    label_noise.PARTNER_SHARE, robust_losses.cross_entropy, robust_losses.sce, robust_losses.gce,
+    robust_losses.truncated_gce, robust_losses.truncation_weights, robust_losses.masked_mean, dgcnn.SmallDGCNN,
+    dgcnn.PooledEdgeConv, dgcnn.gather, dgcnn.split, neighbours.nearest, measures.segmented, measures.selected,
 )  # fmt: skip
 """What decides the numbers."""
 RATES = (20, 40, 60, 80)

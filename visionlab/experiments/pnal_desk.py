@@ -1,4 +1,4 @@
-"""What the app on noisy labels of points does with clouds: spoil labels, read files, group points."""
+"""What the app on noisy labels of points does with clouds: read files, group points, and say what there is."""
 
 from __future__ import annotations
 
@@ -7,27 +7,28 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from visionlab.data.clouds import UNLABELLED, Cloud, class_name, load
-from visionlab.data.world.rooms import LOOK_ALIKES
-from visionlab.experiments.pnal_setting import clusters_of
 from visionlab.points.clean import PRESETS, check_clouds
-from visionlab.points.clusters import dbscan, published_features, purity
-from visionlab.points.label_noise import Noise, asymmetric, boundary, symmetric
+from visionlab.points.clusters import by_look, dbscan, published_features, purity
+from visionlab.points.label_noise import Noise
+from visionlab.points.spoiled import NOISES, RADIUS, has_objects, objects_of
 
 __all__ = [
-    "ALIKE", "CLUSTERS", "MOST", "NOISES", "RADIUS", "alike", "chosen", "described", "grouped", "has_objects", "menu",
-    "object_of", "objects", "opened", "spoiled", "told", "told_of_clusters",
-]  # fmt: skip
+    "CLUSTERS",
+    "MOST",
+    "chosen",
+    "described",
+    "grouped",
+    "menu",
+    "objects",
+    "opened",
+    "told",
+    "told_of_clusters",
+]
 
-ALIKE = (*LOOK_ALIKES, ("window", "wall"), ("board", "door"))
-"""Classes that annotators take for each other, where a cloud has them: those of the world's rooms, and of scans."""
-NOISES = ("by object", "between look-alikes", "at boundaries")
-RADIUS = 0.25
-"""Metres from another class within which a point lies at a boundary."""
 CLUSTERS = ("k-means", "DBSCAN")
 MOST = 20_000
 """Points of a file that are kept."""
@@ -40,62 +41,10 @@ FOLDER = "`visionlab clean-labels FOLDER` takes any number"
 # --- Wrong labels -----------------------------------------------------------------------------------------------------
 
 
-def alike(classes: Sequence[str]) -> dict[int, int]:
-    """Partners among classes, by the names in `ALIKE`; the first pair of a class counts."""
-    found: dict[int, int] = {}
-    for one, other in ALIKE:
-        if one in classes and other in classes:
-            a, b = classes.index(one), classes.index(other)
-            if a not in found and b not in found:
-                found |= {a: b, b: a}
-    return found
-
-
-def object_of(cloud: Cloud) -> tuple[Int[Tensor, "m 2"], Int[Tensor, " n"], Int[Tensor, " m"]]:
-    """Instance and class (M, 2) of each object, the object (N,) of each point, and how many points (M,) they have."""
-    pairs = torch.stack([cloud.instances, cloud.labels], 1)
-    return pairs.unique(dim=0, return_inverse=True, return_counts=True)
-
-
-def has_objects(cloud: Cloud) -> bool:
-    """Whether a cloud has objects, or just all points of a class as one."""
-    return len(object_of(cloud)[0]) > len(cloud.labels.unique())
-
-
-def spoiled(cloud: Cloud, kind: str, percent: float | int, seed: int) -> Noise:
-    """Give a share of the points of a cloud wrong labels.
-
-    Args:
-        cloud: with labels that count as true.
-        kind: one of `NOISES`.
-        percent: of the points; at boundaries, of those within `RADIUS` of another class.
-        seed: of what is drawn.
-
-    Raises:
-        ValueError: if the kind is unknown, the percentage out of range, or the cloud has no objects, or no look-alikes.
-    """
-    if kind not in NOISES:
-        raise ValueError(f"kind of noise: expected one of {', '.join(NOISES)}; got {kind!r}")
-    if not 0 <= percent <= 100:
-        raise ValueError(f"rate: expected 0 to 100 %; got {percent}")
-    draw, classes = torch.Generator().manual_seed(seed), len(cloud.classes)
-    if kind == NOISES[2]:
-        return boundary(cloud.xyz, cloud.labels, RADIUS, percent / 100, draw)
-    if percent and not has_objects(cloud):
-        raise ValueError(f"kind of noise: {cloud.name} has no instances to mislabel; choose {NOISES[2]!r}")
-    given = (cloud.labels, cloud.instances, classes, percent / 100, draw)
-    if kind == NOISES[0]:
-        return symmetric(*given)
-    partners = alike(cloud.classes)
-    if percent and not partners:
-        raise ValueError(f"kind of noise: none of the classes of {cloud.name} has a known look-alike")
-    return asymmetric(*given, partners=partners)
-
-
 def objects(cloud: Cloud, labels: Tensor) -> list[list[str]]:
     """A row for each object: its number, true class, points, given label, and whether that is right; largest first."""
     rows = []
-    pairs, member, sizes = object_of(cloud)
+    pairs, member, sizes = objects_of(cloud)
     for i in sizes.argsort(descending=True, stable=True).tolist():
         instance, true = pairs[i].tolist()
         some = labels[member == i]
@@ -117,7 +66,7 @@ def told(cloud: Cloud, noise: Noise, kind: str, percent: float | int) -> str:
     )
     if kind == NOISES[2]:
         return f"{words}; {100 * noise.rate:.0f} % of those within {100 * RADIUS:.0f} cm of another class."
-    _, member, sizes = object_of(cloud)
+    _, member, sizes = objects_of(cloud)
     bad = int((member[noise.flipped].bincount(minlength=len(sizes)) == sizes).sum())
     return f"{words}, {bad} of {len(sizes)} objects. Only whole objects go wrong, so the rate is seldom met exactly."
 
@@ -193,7 +142,7 @@ def grouped(cloud: Cloud, how: str, size: float | int) -> tuple[Int[Tensor, " n"
     if not size > 0:
         raise ValueError(f"size: expected more than 0; got {size}")
     if how == CLUSTERS[0]:
-        found = clusters_of([cloud], max(round(len(cloud) / size), 1), "fine")[0]
+        found = by_look(cloud.xyz, cloud.rgb, max(round(len(cloud) / size), 1))
     else:
         found = dbscan(published_features(cloud.xyz, cloud.rgb), size / 1000)
     found = found.unique(return_inverse=True)[1]
@@ -205,7 +154,7 @@ def described(clouds: Sequence[Cloud]) -> str:
     parts = []
     for cloud in clouds:
         whole_classes = "no instances, so all points of a class count as one object"
-        count = f"{len(object_of(cloud)[0])} objects" if has_objects(cloud) else whole_classes
+        count = f"{len(objects_of(cloud)[0])} objects" if has_objects(cloud) else whole_classes
         parts.append(f"{cloud.name}: {len(cloud):,} points, {count}")
     names = clouds[0].classes
     return f"{'; '.join(parts)}. Classes: {', '.join(names[:20])}{' ...' if len(names) > 20 else ''}."

@@ -13,9 +13,10 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from visionlab.data.clouds import UNLABELLED, Cloud, class_name, save
-from visionlab.experiments.pnal_desk import FOLDER, object_of, spoiled
+from visionlab.experiments.pnal_desk import FOLDER
 from visionlab.points.blocks import LEAST, squares
 from visionlab.points.clean import PRESETS, WHOLE, Cleaned, Doubt, check_clouds, clean_labels, doubtful
+from visionlab.points.spoiled import objects_of, spoiled
 from visionlab.train.loop import Hook
 
 __all__ = ["Doubted", "caught", "cleaned", "corrected_files", "doubted", "looked_at", "member", "rows", "verdict"]
@@ -114,7 +115,7 @@ def caught(found: Sequence[Doubt], wrong: Sequence[Bool[Tensor, " n"]], clouds: 
     """How many objects have mostly wrong labels, and how many of them are among as many first ones of the list."""
     bad = set()
     for place, (cloud, flipped) in enumerate(zip(clouds, wrong, strict=True)):
-        pairs, member, sizes = object_of(cloud)
+        pairs, member, sizes = objects_of(cloud)
         mostly = 2 * member[flipped].bincount(minlength=len(sizes)) > sizes
         bad |= {(place, *pair) for pair in pairs[mostly].tolist()}
     first = [(each.cloud, each.instance, each.given) for each in found[: len(bad)]]

@@ -11,17 +11,16 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from visionlab.data.clouds import Cloud
 from visionlab.data.world.rooms import rooms
+from visionlab.experiments.experiment import recorded
 from visionlab.experiments.pnal import REPLAYED
-from visionlab.experiments.pnal_desk import NOISES, spoiled
-from visionlab.experiments.pnal_probe import by_epoch
-from visionlab.experiments.pnal_setting import TEST, clusters_of
-from visionlab.experiments.result import Result
+from visionlab.experiments.pnal_probe import by_epoch, timeline_of
+from visionlab.experiments.pnal_setting import KEPT, TEST, clusters_of, curves
 from visionlab.measure.points import segmented
-from visionlab.points.blocks import Blocks, Moved, whole
+from visionlab.points.blocks import Moved, whole
 from visionlab.points.dgcnn import SmallDGCNN
-from visionlab.points.pnal import Cleaning, LabelMemory
+from visionlab.points.pnal import Cleaning
+from visionlab.points.spoiled import NOISES, spoiled
 from visionlab.points.training import recipe, train_points
 from visionlab.train.randomness import seeded
 
@@ -30,8 +29,6 @@ __all__ = ["METHODS", "NEW", "RIGHT", "SIZE", "Epoch", "Size", "live", "outcome"
 METHODS = ("cross entropy", "PNAL")
 RIGHT, NEW = "labels right", "new rooms right"
 """Curves: labels in force of training rooms, and what the network says of rooms that it has not seen."""
-SHOWN = 4
-"""Training rooms of which everything is kept."""
 TOGETHER = 6
 """Points in a cluster, on average."""
 
@@ -78,9 +75,9 @@ class Epoch(NamedTuple):
         return f"{outcome(self.curves)} This is one seed of a small training: another may differ by some points."
 
 
-def recorded_curves(result: Result) -> tuple[dict[str, dict[str, list[float]]], str]:
-    """Curves of "pnal/noise" at its worst rate as those of an `Epoch`, means over its seeds, and how they ended."""
-    metrics = {RIGHT: "labels right (%)", NEW: TEST}
+def recorded_curves() -> tuple[dict[str, dict[str, list[float]]], str]:
+    """The recorded curves of "pnal/noise" at its worst rate, means over seeds, like those of an `Epoch`; their end."""
+    result, metrics = recorded("pnal/noise"), {RIGHT: "labels right (%)", NEW: TEST}
     curves = {
         method: {name: by_epoch(result, variant, metric).tolist() for name, metric in metrics.items()}
         for method, variant in zip(METHODS, REPLAYED, strict=True)
@@ -183,9 +180,14 @@ class _Training:
                 cleaning, seed=self.seed, keep=True, watch=partial(self._watch, method),
                 augment=Moved(mirror=0.5, tint=0.04),
             )  # fmt: skip
-            self.curves[method] = {RIGHT: _labels_right(self.true, self.given, memory), **self.curves[method]}
+            rows = curves(memory, self.given.labels, self.true.labels, size.epochs)
+            self.curves[method] = {RIGHT: [row["labels right (%)"] for row in rows], **self.curves[method]}
+            kept = (
+                torch.stack(each).view(len(each), *self.true.labels.shape)[:, :KEPT].numpy()
+                for each in (memory.predicted_by_epoch, memory.corrected_by_epoch)
+            )
             warmup = size.warmup if cleaning else size.epochs
-            self.runs[method] = _recorded(self.clouds, self.true, self.given, memory, warmup)
+            self.runs[method] = timeline_of(self.given, self.true, *kept, warmup=warmup)
             self._tell(method, size.epochs)
 
     @torch.no_grad()
@@ -201,27 +203,3 @@ class _Training:
         done, of = self.methods.index(method) * self.size.epochs + epoch, len(self.methods) * self.size.epochs
         curves = {name: {part: list(curve) for part, curve in each.items()} for name, each in self.curves.items()}
         self.tell(Epoch(method, epoch, done, of, curves, dict(self.runs)))
-
-
-def _labels_right(true: Blocks, given: Blocks, memory: LabelMemory) -> list[float]:
-    """Percent of the points of all training rooms whose label in force is right, in each epoch."""
-    truth, start = true.labels.flatten(), given.labels.flatten()
-    force = [torch.where(labels >= 0, labels.long(), start) for labels in memory.corrected_by_epoch]
-    return [100 * (labels == truth).double().mean().item() for labels in force]
-
-
-def _recorded(
-    clouds: Sequence[Cloud], true: Blocks, given: Blocks, memory: LabelMemory, warmup: int
-) -> dict[str, Any]:  # fmt: skip
-    """What a timeline is made of, for the first rooms."""
-    some = min(SHOWN, len(clouds))
-    xyz = torch.stack([cloud.xyz[points] for cloud, points in zip(clouds[:some], true.point, strict=False)])
-    predicted, labels = (
-        torch.stack(each).view(len(each), *true.labels.shape)[:, :some].numpy()
-        for each in (memory.predicted_by_epoch, memory.corrected_by_epoch)
-    )
-    return {
-        "xyz": xyz.numpy(), "rgb": true.features[:some, :, :3].numpy(), "given": given.labels[:some].numpy(),
-        "truth": true.labels[:some].numpy(), "cluster": true.cluster[:some].numpy(), "predicted": predicted,
-        "in_force": labels, "classes": clouds[0].classes, "warmup": warmup, "slots": memory.history.shape[1],
-    }  # fmt: skip

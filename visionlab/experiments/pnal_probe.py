@@ -13,9 +13,10 @@ from visionlab.experiments.experiment import Job, find, recorded
 from visionlab.experiments.pnal import NOISE, PNAL, REPLAYED
 from visionlab.experiments.pnal_setting import KEPT, TEST, Setting, blocks_of
 from visionlab.experiments.result import Result
+from visionlab.points.blocks import Blocks
 from visionlab.points.pnal import Cleaning
 
-__all__ = ["by_epoch", "memorisation", "replay"]
+__all__ = ["by_epoch", "memorisation", "replay", "timeline_of"]
 
 
 def replay(result: Result | None = None, variant: str = PNAL) -> dict[str, Any]:
@@ -36,16 +37,33 @@ def replay(result: Result | None = None, variant: str = PNAL) -> dict[str, Any]:
     # Rooms, noise and clusters are drawn one room after the other: the first ones need no others.
     few = replace(preset, n=KEPT, test=1)
     given, true, _, _ = blocks_of(Job(variant, 0, few, "rooms"), NOISE[variant])
+    predicted, labels = (result.arrays[f"{key}/{name}"] for name in ("predicted", "labels"))
+    return timeline_of(given, true, predicted, labels, warmup=preset.warmup)
+
+
+def timeline_of(
+    given: Blocks, true: Blocks, predicted: np.ndarray, labels: np.ndarray, *, warmup: int
+) -> dict[str, Any]:
+    """Return the arguments of `visionlab.show.timeline.Timeline` for rooms of the world, each one block.
+
+    Args:
+        given: the rooms with the labels that came with them; those beyond the ones kept are left out.
+        true: the same with the true ones.
+        predicted: (E, R, N) of the R rooms kept, by epoch.
+        labels: (E, R, N) corrected ones.
+        warmup: epochs before labels are corrected.
+    """
+    kept = predicted.shape[1]
     return {
-        "xyz": given.features[..., -3:].numpy(),
-        "rgb": given.features[..., :3].numpy(),
-        "given": given.labels.numpy(),
-        "truth": true.labels.numpy(),
-        "cluster": given.cluster.numpy(),
-        "predicted": result.arrays[f"{key}/predicted"],
-        "in_force": result.arrays[f"{key}/labels"],
+        "xyz": given.features[:kept, :, -3:].numpy(),
+        "rgb": given.features[:kept, :, :3].numpy(),
+        "given": given.labels[:kept].numpy(),
+        "truth": true.labels[:kept].numpy(),
+        "cluster": given.cluster[:kept].numpy(),
+        "predicted": predicted,
+        "in_force": labels,
         "classes": ROOM_CLASSES,
-        "warmup": preset.warmup,
+        "warmup": warmup,
         "slots": Cleaning().slots,
     }
 

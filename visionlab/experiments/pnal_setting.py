@@ -20,10 +20,11 @@ from visionlab.data.world.rooms import rooms
 from visionlab.experiments.experiment import Job, Outcome
 from visionlab.measure.points import Segmented, segmented, selected
 from visionlab.points.blocks import Blocks, Moved, cut, whole
-from visionlab.points.clusters import dbscan, kmeans, published_features, purity
+from visionlab.points.clusters import by_look, dbscan, published_features, purity
 from visionlab.points.dgcnn import DGCNN, SmallDGCNN
 from visionlab.points.label_noise import asymmetric, symmetric
 from visionlab.points.pnal import Cleaning, LabelMemory
+from visionlab.points.spoiled import alike
 from visionlab.points.training import train_points
 from visionlab.train.loop import Recipe, start
 from visionlab.train.randomness import generator, seeded
@@ -35,8 +36,6 @@ __all__ = [
 
 FIRST_TEST = 10_000
 """Number of the first room that is tested on."""
-COLOUR = 6.0
-"""How much colour counts beside metres, where k-means makes the clusters."""
 COARSER = 4
 """How many clusters become one where they are coarse."""
 TEST, BEST = "test accuracy (%)", "accuracy of the best epoch (%)"
@@ -121,7 +120,7 @@ def clusters_of(clouds: Sequence[Cloud], count: int | None, grouped: str) -> lis
     if count is None:
         return [dbscan(published_features(cloud.xyz, cloud.rgb)) for cloud in clouds]
     count = {"fine": count, "finer": 2 * count, "coarse": -(-count // COARSER)}[grouped]
-    return [kmeans(torch.cat([cloud.xyz, COLOUR * cloud.rgb], 1), count) for cloud in clouds]
+    return [by_look(cloud.xyz, cloud.rgb, count) for cloud in clouds]
 
 
 def noisy(clouds: Sequence[Cloud], case: Case, seed: int) -> tuple[list[Tensor], list[float]]:
@@ -131,17 +130,10 @@ def noisy(clouds: Sequence[Cloud], case: Case, seed: int) -> tuple[list[Tensor],
     for cloud in clouds:
         rate = case.rate if case.rate is not None else 0.2 + 0.8 * torch.rand((), generator=drawn).item()
         given = (cloud.labels, cloud.instances, classes, rate, drawn)
-        found = asymmetric(*given, partners=_alike(cloud.classes)) if case.noise == "asymmetric" else symmetric(*given)
+        found = asymmetric(*given, partners=alike(cloud.classes)) if case.noise == "asymmetric" else symmetric(*given)
         labels.append(found.labels)
         rates.append(found.rate)
     return labels, rates
-
-
-def _alike(classes: Sequence[str]) -> dict[int, int]:
-    """Classes that are taken for each other: wall and door, chair and sofa, table and shelf, lamp and clutter."""
-    pairs = (("wall", "door"), ("chair", "sofa"), ("table", "shelf"), ("lamp", "clutter"))
-    known = [(classes.index(a), classes.index(b)) for a, b in pairs if a in classes and b in classes]
-    return {a: b for pair in known for a, b in (pair, pair[::-1])}
 
 
 def blocks_of(job: Job, case: Case) -> tuple[Blocks, Blocks, Blocks, list[float]]:

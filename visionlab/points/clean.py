@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from visionlab.data.clouds import UNLABELLED, Cloud
 from visionlab.points.blocks import Blocks, Moved, cut, whole
-from visionlab.points.clusters import dbscan, kmeans, published_features
+from visionlab.points.clusters import by_look, dbscan, published_features
 from visionlab.points.dgcnn import DGCNN, SmallDGCNN
 from visionlab.points.pnal import Cleaning, LabelMemory
 from visionlab.points.segment import segment
@@ -38,8 +38,6 @@ ALONE = 0.2
 """Share of points without a neighbour in their cluster from which on a scan counts as too sparse for DBSCAN."""
 TOGETHER, MOST_CLUSTERS = 16, 1024
 """Points in a cluster of k-means, on average, and how many clusters a cloud has at most."""
-COLOUR = 6.0
-"""Metres that k-means takes black and white in one channel to be apart."""
 CORRECTING, REMEMBERED, AGREED = 4, 16, 0.5
 """Epochs at the end in which labels are corrected; predictions kept of a point; share of them that makes it trusted."""
 AGAINST = 0.8
@@ -223,7 +221,7 @@ def clusters_of(cloud: Cloud, *, seed: int = 0) -> Int[Tensor, " n"]:
     sizes = found.bincount()
     if int((sizes == 1).sum()) > ALONE * len(cloud):
         wanted = min(max(len(cloud) // TOGETHER, 1), MOST_CLUSTERS)
-        found = kmeans(torch.cat([cloud.xyz, COLOUR * cloud.rgb], 1), wanted, seed=seed)
+        found = by_look(cloud.xyz, cloud.rgb, wanted, seed=seed)
     return found.unique(return_inverse=True)[1]
 
 

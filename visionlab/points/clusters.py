@@ -15,11 +15,13 @@ from torch import Tensor
 
 from visionlab.data.clouds import UNLABELLED
 
-__all__ = ["EPS", "best_labels", "dbscan", "gaussian", "kmeans", "published_features", "purity"]
+__all__ = ["COLOUR", "EPS", "best_labels", "by_look", "dbscan", "gaussian", "kmeans", "published_features", "purity"]
 
 EPS = 0.018
 """Radius of the released clusters, in the units of `published_features`; for dense scans."""
 CEILING = 0.9
+COLOUR = 6.0
+"""Metres that `by_look` takes black and white in one channel to be apart."""
 MANY = 10_000
 """Points from which on k-means works through parts of them at a time."""
 
@@ -68,6 +70,15 @@ def kmeans(features: Float[Tensor, "n f"], clusters: int, *, seed: int = 0) -> I
     kind = MiniBatchKMeans if len(numbers) > MANY else KMeans
     found = kind(clusters, n_init=1, random_state=seed).fit_predict(numbers)
     return torch.from_numpy(found).long()
+
+
+def by_look(xyz: Float[Tensor, "n 3"], rgb: Float[Tensor, "n 3"], clusters: int, *, seed: int = 0) -> Int[Tensor, " n"]:
+    """So many clusters (N,) of points that lie together and look alike: `kmeans` on metres and `COLOUR` times colours.
+
+    Raises:
+        ValueError: as `kmeans`.
+    """
+    return kmeans(torch.cat([xyz, COLOUR * rgb], 1), clusters, seed=seed)
 
 
 def gaussian(features: Float[Tensor, "n f"], clusters: int = 100, *, seed: int = 0) -> Int[Tensor, " n"]:

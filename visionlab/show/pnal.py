@@ -156,11 +156,15 @@ def memorisation_figure(curves: Mapping[str, Mapping[str, Numbers]], *, warmup: 
     words = []
     for axis, (name, each) in zip(axes[0], curves.items(), strict=True):
         epochs = np.arange(1, len(each["given"]) + 1)
-        dotted = (0, theme.DASHES["reference"])
-        axis.axhline(clean, color=theme.color("reference"), linestyle=dotted, label="given labels that are right")
+        axis.axhline(
+            clean,
+            color=theme.color("reference"),
+            linestyle=theme.dash("reference"),
+            label="given labels that are right",
+        )
         _warmup(axis, warmup)
         for part, (label, role) in styles.items():
-            axis.plot(epochs, each[part], label=label, color=theme.color(role), linestyle=_dash(role))
+            axis.plot(epochs, each[part], label=label, color=theme.color(role), linestyle=theme.dash(role))
         axis.set(xlabel="epoch", title=name, ylim=(0, 100), xlim=(0.5, len(epochs) + 0.5))
         peak = int(np.argmax(each["test"]))
         words.append(
@@ -200,7 +204,7 @@ def selection_figure(share: Numbers, precision: Numbers, recall: Numbers, *, war
         "selected and right, of all": (recall, "method"),
     }  # fmt: skip
     for name, (curve, role) in curves.items():
-        style = "-" if role == "reference" else _dash(role)
+        style = "-" if role == "reference" else theme.dash(role)
         axis.plot(epochs, curve, label=name, color=theme.color(role), linestyle=style, marker="o", markersize=3.5)
     axis.locator_params("x", integer=True)
     axis.set(xlabel="epoch", ylabel="points (%)", ylim=(-2, 102), xlim=(0.5, len(epochs) + 0.5))
@@ -234,7 +238,7 @@ def uncertainty_figure(q: int, classes: int, gamma: float | int) -> Figure:
     values = uncertainty(shares, classes).abs()  # no -0
     fig, axis = plt.subplots(figsize=(7.2, 3.9))
     axis.plot(line, uncertainty(line, classes), color=theme.color("reference"), linewidth=1.6, linestyle="-")
-    axis.axhline(gamma, color=theme.color("variant"), linestyle=_dash("variant"), linewidth=1.8)
+    axis.axhline(gamma, color=theme.color("variant"), linestyle=theme.dash("variant"), linewidth=1.8)
     axis.annotate(
         f"γ = {gamma:g}", (1.02, gamma), xytext=(6, 0), textcoords="offset points", va="center", color="#9A4C7C"
     )
@@ -343,7 +347,3 @@ def _warmup(axis: Any, epochs: int) -> None:
         axis.axvspan(0.5, epochs + 0.5, color="#EFEFEF", zorder=0, linewidth=0)
         axis.text(0.5 + epochs / 2, 0.985, "warm-up", ha="center", va="top", fontsize=10, color="#5F5F5F",
                   transform=axis.get_xaxis_transform())  # fmt: skip
-
-
-def _dash(role: str) -> Any:
-    return (0, theme.DASHES[role]) if theme.DASHES[role] else "-"

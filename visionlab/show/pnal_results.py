@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from visionlab.show import theme
 from visionlab.show.figure import Figure, figure
 from visionlab.show.measured import mean_or_nan
+from visionlab.show.pnal import METHODS
 
 if TYPE_CHECKING:
     from visionlab.experiments.result import Result
 
 __all__ = ["classes_figure", "rates_figure"]
-
-ROLES = ("rival", "method", "baseline", "variant")
-"""Of what is compared, in order: the usual training first, then PNAL."""
 
 
 def rates_figure(result: Result, methods: Sequence[str], rates: Sequence[int], bound: str, metric: str) -> Figure:
@@ -40,12 +38,12 @@ def rates_figure(result: Result, methods: Sequence[str], rates: Sequence[int], b
         raise ValueError("methods, rates: expected one or more of each")
     fig, axis = plt.subplots(figsize=(7.2, 4.0))
     best = result.summary(bound, metric)
-    axis.axhline(best.mean, color=theme.color("reference"), linestyle=_dash("reference"), label=bound)
+    axis.axhline(best.mean, color=theme.color("reference"), linestyle=theme.dash("reference"), label=bound)
     words = [f"{bound}: {best.mean:.0f}"]
-    for method, role in zip(methods, ROLES, strict=False):
+    for method, role in zip(methods, METHODS, strict=False):
         found = [result.summary(f"{method}, {rate} %", metric) for rate in rates]
         axis.plot(
-            rates, [each.mean for each in found], label=method, color=theme.color(role), linestyle=_dash(role),
+            rates, [each.mean for each in found], label=method, color=theme.color(role), linestyle=theme.dash(role),
             marker="o",
         )  # fmt: skip
         if found[0].seeds > 1:
@@ -73,8 +71,8 @@ def classes_figure(result: Result, variants: Mapping[str, str], classes: Sequenc
     """
     import matplotlib.pyplot as plt
 
-    if not 1 <= len(variants) <= len(ROLES):
-        raise ValueError(f"variants: expected 1 to {len(ROLES)}, got {len(variants)}")
+    if not 1 <= len(variants) <= len(METHODS):
+        raise ValueError(f"variants: expected 1 to {len(METHODS)}, got {len(variants)}")
     fig, axis = plt.subplots(figsize=(8.2, 4.0))
     wide, places = 0.8 / len(variants), np.arange(len(classes))
     words = []
@@ -83,7 +81,7 @@ def classes_figure(result: Result, variants: Mapping[str, str], classes: Sequenc
         hatch = ("", "//", "..", "xx")[i]
         axis.bar(
             places + (i - (len(variants) - 1) / 2) * wide, values, 0.92 * wide, label=shown, hatch=hatch,
-            color=theme.color(ROLES[i]), edgecolor="white", linewidth=0,
+            color=theme.color(METHODS[i]), edgecolor="white", linewidth=0,
         )  # fmt: skip
         words.append(
             f"{shown}: " + ", ".join(f"{name} {value:.0f}" for name, value in zip(classes, values, strict=True))
@@ -93,7 +91,3 @@ def classes_figure(result: Result, variants: Mapping[str, str], classes: Sequenc
     axis.set_title("Which classes are found?")
     axis.legend(loc="upper right", ncols=len(variants))
     return figure(fig, f"Intersection over union of each class in percent. {'; '.join(words)}.")
-
-
-def _dash(role: str) -> Any:
-    return (0, theme.DASHES[role]) if theme.DASHES[role] else "-"

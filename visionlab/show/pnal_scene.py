@@ -12,32 +12,25 @@ from PIL import Image, ImageDraw, ImageFont
 
 from visionlab.data.clouds import Cloud
 from visionlab.data.world.explore import Choice, SceneView, Slider
-from visionlab.data.world.rooms import LOOK_ALIKES
-from visionlab.points.clusters import kmeans, purity
-from visionlab.points.label_noise import Noise, asymmetric, boundary, symmetric
+from visionlab.points.clusters import by_look, purity
+from visionlab.points.spoiled import NOISES, spoiled
 from visionlab.show.widgets.room import CLASS_COLOURS, VERDICTS
 
-__all__ = ["KINDS", "controls", "drawn", "legend", "view"]
+__all__ = ["controls", "drawn", "legend", "view"]
 
-KINDS = ("any other class", "look-alikes", "at boundaries")
-"""Of noise."""
 COLOURINGS = ("class", "right or wrong", "as scanned", "clusters")
 SIDE = 360
 """Pixels of a picture's side."""
 PITCH = math.radians(38)
 BEHIND = 0.14
 """Metres of the sides that face the eye, and are left out."""
-NEAR = 0.3
-"""Metres to another class, within which labels at boundaries may be wrong."""
-COLOUR = 6.0
-"""How much colour counts beside metres, in clusters."""
 
 
 def controls(rooms: Sequence[Cloud]) -> tuple[Slider | Choice, ...]:
     """What can be chosen: room, kind and rate of noise, clusters, colours, and from where to look."""
     return (
         Slider("room", "room", 1.0, float(len(rooms)), 1.0, 1.0),
-        Choice("kind", "wrong labels", KINDS, KINDS[0]),
+        Choice("kind", "wrong labels", NOISES, NOISES[0]),
         Slider("rate", "rate", 0.0, 90.0, 5.0, 60.0, "%"),
         Slider("seed", "another draw", 0.0, 20.0, 1.0, 0.0),
         Choice("colour", "colour by", COLOURINGS, COLOURINGS[0]),
@@ -54,16 +47,15 @@ def view(rooms: Sequence[Cloud], values: Mapping[str, Any]) -> SceneView:
         values: of `controls`.
     """
     cloud = rooms[int(values["room"]) - 1]
-    k = len(cloud.classes)
-    noise = _noisy(cloud, values)
-    cluster = kmeans(torch.cat([cloud.xyz, COLOUR * cloud.rgb], 1), int(values["clusters"]))
+    noise = spoiled(cloud, values["kind"], values["rate"], int(values["seed"]))
+    cluster = by_look(cloud.xyz, cloud.rgb, int(values["clusters"]))
     turn = math.radians(values["turn"])
     how = values["colour"]
     given = drawn(cloud.xyz.numpy(), _colours(cloud, noise.labels, cluster, how), turn)
     truth = drawn(cloud.xyz.numpy(), _colours(cloud, cloud.labels, cluster, "class"), turn)
     wrong, objects = (len(which.unique()) for which in (cloud.instances[noise.flipped], cloud.instances))
     share = 100 * noise.flipped.double().mean().item()
-    best = 100 * purity(cluster, cloud.labels, k)
+    best = 100 * purity(cluster, cloud.labels, len(cloud.classes))
     return SceneView(
         image=given,
         panels=(("the same room, true classes", truth), ("classes", legend(cloud.classes))),
@@ -71,19 +63,6 @@ def view(rooms: Sequence[Cloud], values: Mapping[str, Any]) -> SceneView:
         caption=f"{share:.0f} % of the points have a wrong label, in {wrong} of {objects} objects",
         readout=f"{len(cluster.unique())} clusters, found without labels: {best:.1f} % of the points lie in a cluster"
         " that is mostly of their own class, and no vote can mend more",
-    )
-
-
-def _noisy(cloud: Cloud, values: Mapping[str, Any]) -> Noise:
-    k, rate = len(cloud.classes), values["rate"] / 100
-    draw = torch.Generator().manual_seed(int(values["seed"]))
-    if values["kind"] == KINDS[2]:
-        return boundary(cloud.xyz, cloud.labels, NEAR, rate, draw)
-    if values["kind"] == KINDS[0]:
-        return symmetric(cloud.labels, cloud.instances, k, rate, draw)
-    pairs = [(cloud.classes.index(a), cloud.classes.index(b)) for a, b in LOOK_ALIKES]
-    return asymmetric(
-        cloud.labels, cloud.instances, k, rate, draw, partners={a: b for p in pairs for a, b in (p, p[::-1])}
     )
 
 

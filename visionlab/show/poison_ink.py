@@ -120,7 +120,7 @@ def success_curves(
             values,
             label=name,
             color=theme.color(role),
-            linestyle=(0, theme.DASHES[role] or (1, 0)),
+            linestyle=theme.dash(role),
             marker="o",
         )
     axis.axhline(chance, color="grey", linewidth=1, linestyle=":", label="clean images")

@@ -7,12 +7,12 @@ of at least 3 : 1 against white and against the dark theme's background, and eac
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-__all__ = ["DASHES", "PALETTE", "SEQUENTIAL", "SEQUENTIAL_TWIN", "SERIES", "apply", "color", "plotly_template"]
+__all__ = ["DASHES", "PALETTE", "SEQUENTIAL", "SEQUENTIAL_TWIN", "SERIES", "apply", "color", "dash", "plotly_template"]
 
 PALETTE: dict[str, str] = {
     "method": "#0072B2",  # what the paper proposes
@@ -56,13 +56,18 @@ def color(role: str) -> str:
     return PALETTE[role]
 
 
+def dash(role: str) -> Any:
+    """Return matplotlib's line style of a series role."""
+    return (0, DASHES[role]) if DASHES[role] else "-"
+
+
 def apply() -> None:
     """Set matplotlib's defaults, register the plotly template "visionlab" and make it the default."""
     import matplotlib as mpl
     import plotly.io
     from cycler import cycler
 
-    lines = [(0, DASHES[role]) if DASHES[role] else "-" for role in SERIES]
+    lines = [dash(role) for role in SERIES]
     mpl.rcParams.update(
         {
             "figure.figsize": (7.2, 4.0),
