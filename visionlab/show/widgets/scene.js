@@ -83,6 +83,7 @@ function render({ model, el }) {
   const main = picture("the scene");
   const overlay = make("div", { class: "vl-scene-boxes" });
   const toggle = make("input", { type: "checkbox", class: "vl-scene-toggle" });
+  const named = make("label", {}, toggle, " boxes and names");
   const caption = make("b", { class: "vl-scene-caption" });
   const readout = make("small", { class: "vl-scene-readout" });
   const reset = make("button", { type: "button", [OWN_KEYS]: "true" }, "reset");
@@ -117,6 +118,7 @@ function render({ model, el }) {
     const [height, width] = model.get("size");
     main.show(model.get("picture"));
     model.get("panels").forEach(({ png }, i) => panels[i].show(png));
+    named.style.visibility = model.get("boxes").length ? "" : "hidden"; // nothing to name, nothing to choose
     overlay.replaceChildren(...(toggle.checked ? model.get("boxes") : []).map(({ box, name }) => {
       const [left, top, right, bottom] = box;
       const node = make("i", { class: "vl-scene-box" }, make("span", {}, name));
@@ -145,7 +147,7 @@ function render({ model, el }) {
   });
 
   const frame = make("div", { class: "vl-scene-image" }, main.node, overlay);
-  const foot = make("div", { class: "vl-scene-foot" }, make("label", {}, toggle, " boxes and names"), reset);
+  const foot = make("div", { class: "vl-scene-foot" }, named, reset);
   const right = make("div", {}, make("div", { class: "vl-scene-controls" }, ...controls.map(([, c]) => c.node)), foot,
     make("div", { class: "vl-scene-words", "aria-live": "polite" }, caption, readout));
   const row = panels.map((panel, i) =>
