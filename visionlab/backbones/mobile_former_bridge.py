@@ -3,7 +3,7 @@
 Both directions of the bridge are one table of products, token by pixel, (B, heads, M, HW): along its pixels the softmax
 says what each token reads, along its tokens what each pixel listens to. The big side, the map, is never projected; it
 is key *and* value, or query, as it is, which is why the bridge costs O(MHWC + MdC) only. The products
-are written out: a fused kernel wants pixels before channels, a copy of the map that costs more than it saves.
+are written out, so that both can be looked at; a fused kernel would want pixels before channels, a copy of the map.
 
 Each module here updates its *first* argument and returns it, so that `Bypass` can stand in for any of them.
 """
