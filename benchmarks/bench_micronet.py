@@ -1,7 +1,7 @@
 """MicroNet's fast form against the plain network, and both against a network of three times the multiply-adds.
 
 Run by ``make bench``. What is compared takes turns, so that a busy moment meets all; ratios of medians are printed at
-the end and kept in ``micronet.json``.
+the end and kept in ``micronet.json``. The rival stands beside them as timm gives it, and folded, pixel by pixel.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from functools import partial
 import pytest
 import timm
 import torch
+from torch import nn
 
 from visionlab.backbones.micronet import CONFIGURATIONS
 from visionlab.backbones.micronet_inference import inference_form
@@ -20,15 +21,36 @@ Timer = Callable[[Mapping[str, Callable[[], object]], int], dict[str, float]]
 
 
 @torch.inference_mode()
+@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize(("batch", "rounds"), [(1, 51), (8, 21)])
 @pytest.mark.parametrize("size", CONFIGURATIONS)
-def test_inference_at_224(size: str, batch: int, rounds: int, in_turn: Timer, ratios: dict[str, float]) -> None:
+def test_inference_at_224(
+    size: str,
+    batch: int,
+    rounds: int,
+    threads: int,
+    in_turn: Timer,
+    folded: Callable[[nn.Module], nn.Module],
+    ratios: dict[str, float],
+) -> None:
+    torch.set_num_threads(threads)
     plain = timm.create_model(f"micronet_{size}").eval()
     rival = timm.create_model("mobilenetv3_small_100").eval()
-    networks = {"plain": plain, "fast": inference_form(plain), "rival": rival}
+    networks = {"plain": plain, "fast": inference_form(plain), "rival": rival, "folded rival": folded(rival)}
     x = torch.randn(batch, 3, 224, 224)
     seconds = in_turn({name: partial(network, x) for name, network in networks.items()}, rounds)
-    ratios[f"plain {size} / fast {size}, batch {batch}"] = seconds["plain"] / seconds["fast"]
+    setting = f"batch {batch}, {threads} thread{'s' if threads > 1 else ''}"
+    ratios[f"plain {size} / fast {size}, {setting}"] = seconds["plain"] / seconds["fast"]
     if size == "m3":
-        ratios[f"plain m3 / mobilenetv3_small_100, batch {batch}"] = seconds["plain"] / seconds["rival"]
-        ratios[f"fast m3 / mobilenetv3_small_100, batch {batch}"] = seconds["fast"] / seconds["rival"]
+        ratios[f"plain m3 / mobilenetv3_small_100, {setting}"] = seconds["plain"] / seconds["rival"]
+        ratios[f"fast m3 / folded mobilenetv3_small_100, {setting}"] = seconds["fast"] / seconds["folded rival"]
+
+
+@torch.inference_mode()
+def test_compiled_at_224(in_turn: Timer, ratios: dict[str, float]) -> None:
+    torch.set_num_threads(1)
+    plain = timm.create_model("micronet_m3").eval()
+    networks = {"plain": plain, "compiled": torch.compile(inference_form(plain))}
+    x = torch.randn(8, 3, 224, 224)
+    seconds = in_turn({name: partial(network, x) for name, network in networks.items()}, 21)
+    ratios["plain m3 / compiled fast m3, batch 8, 1 thread"] = seconds["plain"] / seconds["compiled"]

@@ -234,10 +234,13 @@ def _at(network: nn.Module, size: int | None) -> nn.Module:
 
 def _fast_form(network: nn.Module) -> nn.Module | None:
     """What computes the same faster, for networks that have such a form."""
+    from visionlab.backbones import micronet_inference, mobile_former_inference
     from visionlab.backbones.micronet import MicroNet
-    from visionlab.backbones.micronet_inference import inference_form
+    from visionlab.backbones.mobile_former import MobileFormer
 
-    return inference_form(network) if isinstance(network, MicroNet) else None
+    if isinstance(network, MicroNet):
+        return micronet_inference.inference_form(network)
+    return mobile_former_inference.inference_form(network) if isinstance(network, MobileFormer) else None
 
 
 def _shape(network: Any, size: int | None) -> tuple[int, int, int]:

@@ -2,18 +2,22 @@
 
 Multiply-adds are not time: a MicroNet spends most of its own on small grouped convolutions, shuffles and gathers. Here
 
+* maps are kept pixel by pixel, (B, H, W, C), so that a depthwise convolution reads whole vectors of channels;
 * batch norms are folded into the weights in front of them;
 * column and row of a depthwise pair become one k x k kernel. Zeros are padded *between* the two, so that what the first
   batch norm adds is missing beyond the left and right border: the merged bias depends on the column;
-* a channel shuffle moves no data. Maps keep the order of channels in which they come, and each layer's weights are laid
-  out for it. Only where a pointwise factor stays grouped its channels are gathered into groups;
-* pointwise factors become one dense matrix, mostly zeros, where that is faster than a loop over groups.
+* a channel shuffle moves no data: each layer's weights are laid out for the order in which channels come;
+* nor does the shift of Dynamic Shift-Max have to look for its channels. Inside each block of channels the order is
+  slanted, by one more place from block to block, so that the next channel of the next block always lies one block
+  further on: the shift is a roll. Its sums are taken in place;
+* a pointwise factor that squeezes becomes one dense matrix, mostly zeros, a large one that expands a batch of products.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import cast
 
 import torch
@@ -24,16 +28,14 @@ from torch import Tensor, nn
 from visionlab.backbones.micronet import MicroNet
 from visionlab.backbones.micronet_blocks import NormedLinear
 from visionlab.backbones.micronet_factorized import GroupedPointwise, MicroDepthwise, dense_matrix
-from visionlab.backbones.micronet_shiftmax import DynamicShiftMax, circular_shift, shift_max
+from visionlab.backbones.micronet_shiftmax import DynamicShiftMax, circular_shift
 
-__all__ = ["DENSE", "FastMicroNet", "Gather", "GatheredShiftMax", "MergedConvolution", "inference_form"]
+__all__ = ["FastMicroNet", "Gather", "GroupedLinear", "InPlaceShiftMax", "MergedConvolution", "inference_form"]
 
-DENSE = 8192
-"""Entries of a matrix up to which it is stored dense.
-
-M0 to M3 at batch 1 and 8, one and two threads of a CPU, plain over fast: 1.22 to 1.71 with 8,192 (two runs); 1.22 to
-1.37 with everything grouped; 1.08 to 1.55 with everything dense, which is the best for M0 and the worst for M3.
-"""
+DENSE = 4096
+"""Entries of a matrix that expands, up to which it is stored dense."""
+PIECES = 4
+"""Up to so many pieces a reordering of channels is put together from slices."""
 Layers = tuple[list[nn.Module], Tensor]
 """Layers, and which channel of the plain network stands at each place of the maps behind them."""
 
@@ -46,10 +48,15 @@ class Gather(nn.Module):
     def __init__(self, index: Tensor) -> None:
         super().__init__()
         self.register_buffer("index", index)
+        ends = [0, *(1 + (index.diff() != 1).nonzero().flatten()).tolist(), len(index)]
+        first = index.tolist()
+        self.pieces = [(first[a], first[a] + b - a) for a, b in pairwise(ends)]
 
-    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+    def forward(self, x: Float[Tensor, "b h w c"]) -> Float[Tensor, "b h w c"]:
         """Return the channels in their new order."""
-        return x.index_select(1, self.index)
+        if len(self.pieces) <= PIECES:
+            return torch.cat([x[..., start:stop] for start, stop in self.pieces], dim=-1)
+        return x.index_select(-1, self.index)
 
 
 class MergedConvolution(nn.Module):
@@ -64,8 +71,7 @@ class MergedConvolution(nn.Module):
     """
 
     kernel: Tensor
-    row: Tensor
-    between: Tensor
+    taps: Tensor
     behind: Tensor
 
     def __init__(
@@ -76,22 +82,54 @@ class MergedConvolution(nn.Module):
         source = torch.arange(row.out_channels, device=order.device) // (row.out_channels // row.in_channels)
         rows = row.weight * scale2[:, None, None, None]
         kernel = (column.weight * scale1[:, None, None, None])[source] * rows
-        self.register_buffer("kernel", kernel[order])
-        self.register_buffer("row", rows[order])
-        self.register_buffer("between", shift1[source][order][None, :, None, None])
+        self.register_buffer("kernel", kernel[order].contiguous(memory_format=torch.channels_last))
+        self.register_buffer("taps", (shift1[source][:, None] * rows[:, 0, 0])[order].T.contiguous())
         self.register_buffer("behind", shift2[order])
         self.stride, self.padding, self.groups = column.stride[0], row.kernel_size[1] // 2, column.groups
 
-    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h2 w2"]:
+    def forward(self, x: Float[Tensor, "b h w c"]) -> Float[Tensor, "b h2 w2 d"]:
         """Return the convolved maps."""
-        line = self.between.expand(-1, -1, -1, x.shape[3])
-        stride, padding = (1, self.stride), (0, self.padding)
-        bias = F.conv2d(line, self.row, self.behind, stride=stride, padding=padding, groups=len(self.row))
-        return F.conv2d(x, self.kernel, stride=self.stride, padding=self.padding, groups=self.groups) + bias
+        inside = F.pad(x.new_ones(x.shape[2]), (self.padding, self.padding)).unfold(0, len(self.taps), self.stride)
+        y = F.conv2d(
+            x.permute(0, 3, 1, 2), self.kernel, stride=self.stride, padding=self.padding, groups=self.groups
+        ).permute(0, 2, 3, 1)
+        return y.add_(torch.addmm(self.behind, inside, self.taps))
 
 
-class GatheredShiftMax(nn.Module):
-    """`DynamicShiftMax` for maps whose channels come in another order: the shift gathers.
+class GroupedLinear(nn.Module):
+    """A 1x1 convolution in groups on maps (B, H, W, C): a batch of products, one a group.
+
+    Args:
+        weight: (out, in / groups), as of the convolution.
+        bias: (out,).
+        groups: of channels side by side.
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, weight: Tensor, bias: Tensor, groups: int) -> None:
+        super().__init__()
+        self.register_buffer("weight", weight.unflatten(0, (groups, -1)).mT.contiguous())
+        self.register_buffer("bias", bias.view(groups, 1, -1))
+
+    def forward(self, x: Float[Tensor, "b h w c"]) -> Float[Tensor, "b h w d"]:
+        """Return the mixed channels."""
+        rows = x.reshape(-1, *self.weight.shape[:2])
+        y = torch.baddbmm(self.bias, rows.transpose(0, 1), self.weight)
+        return y.transpose(0, 1).reshape(*x.shape[:3], -1)
+
+
+class ReLU6InPlace(nn.Module):
+    """ReLU6 in the place of x."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the activated map; ``x`` is overwritten."""
+        return x.clamp_(0, 6)
+
+
+class InPlaceShiftMax(nn.Module):
+    """`DynamicShiftMax` in the place of x, for maps whose channels come in another order.
 
     Args:
         layer: of the plain network.
@@ -107,15 +145,22 @@ class GatheredShiftMax(nn.Module):
         fc2.bias = nn.Parameter(fc2.bias.unflatten(0, (-1, len(order)))[:, order].flatten())
         self.shift: nn.Module | None = None
         if layer.shifts == 2:
-            shift = circular_shift(
-                torch.arange(len(order), device=order.device)[None, :, None, None], layer.groups
-            ).flatten()
+            plain = torch.arange(len(order), device=order.device)
+            shift = circular_shift(plain[None, :, None, None], layer.groups).flatten()
             self.shift = Gather(order.argsort()[shift[order]])
 
-    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """Return the activated maps, in the order of ``x``."""
-        maps = [x] if self.shift is None else [x, self.shift(x)]
-        return shift_max(maps, self.coefficients(x))
+    def forward(self, x: Float[Tensor, "b h w c"]) -> Float[Tensor, "b h w c"]:
+        """Return the activated maps, in the order of ``x``, which is overwritten."""
+        a = self.coefficients(x.permute(0, 3, 1, 2))[:, :, :, None, None].unbind(1)
+        shifted = None if self.shift is None else self.shift(x)
+        best: Tensor | None = None
+        for k, own in enumerate(a):
+            branch = x.mul_(own[:, 0]) if k == len(a) - 1 else x * own[:, 0]
+            if shifted is not None:
+                branch.addcmul_(shifted, own[:, 1])
+            best = branch if best is None else torch.maximum(best, branch, out=best)
+        assert best is not None  # there is at least one branch
+        return best
 
 
 class FastBlock(nn.Module):
@@ -126,10 +171,10 @@ class FastBlock(nn.Module):
         self.layers = nn.Sequential(*layers)
         self.skip = skip
 
-    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h2 w2"]:
+    def forward(self, x: Float[Tensor, "b h w c"]) -> Float[Tensor, "b h2 w2 d"]:
         """Run the block on a map."""
         y = self.layers(x)
-        return x + y if self.skip else y
+        return y.add_(x) if self.skip else y
 
 
 class FastMicroNet(nn.Module):
@@ -143,17 +188,12 @@ class FastMicroNet(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b k"]:
         """Classify normalised images: what the plain network returns in evaluation mode."""
-        return self.head(F.relu6(self.blocks(self.stem(x))).mean((2, 3)))
+        return self.head(self.blocks(self.stem(x.permute(0, 2, 3, 1))).clamp_(0, 6).mean((1, 2)))
 
 
 @torch.no_grad()
-def inference_form(model: MicroNet, *, dense: int | None = DENSE) -> FastMicroNet:
+def inference_form(model: MicroNet) -> FastMicroNet:
     """Return a module that computes what ``model`` computes in evaluation mode, faster; ``model`` stays as it is.
-
-    Args:
-        model: a network that pools ("avg").
-        dense: the largest number of entries of a pointwise factor's matrix that is stored dense; ``None`` makes all of
-            them dense, which leaves no reordering of channels but the shift of Dynamic Shift-Max.
 
     Raises:
         ValueError: if the network does not pool its last map.
@@ -161,33 +201,28 @@ def inference_form(model: MicroNet, *, dense: int | None = DENSE) -> FastMicroNe
     if model.global_pool != "avg":
         raise ValueError(f"model: expected a network with global_pool 'avg', got {model.global_pool!r}")
     stem = model.stem
-    device = stem.row.weight.device
-    order = torch.arange(stem.row.out_channels, device=device)
+    order = source_of_shuffles(stem.shuffle, stem.row.out_channels, stem.row.weight.device)
     merged = MergedConvolution(stem.column, stem.norm1, stem.row, stem.norm2, order)
-    order = behind_shuffles(stem.shuffle, order)
-    blocks = []
+    order, blocks = order.sort().values, []
     for stage in model.stages:
         for block in stage.get_submodule("blocks").children():
-            made, order = fast_block(block, order, dense)
+            made, order = fast_block(block, order)
             blocks.append(made)
     neck = cast(NormedLinear, model.neck[1])  # type: ignore[index]
     head = [nn.Hardswish(), *linear_layers(neck, order)]
     if isinstance(model.head, NormedLinear):
-        head += linear_layers(model.head, torch.arange(model.head_hidden_size, device=device))
-    return FastMicroNet(nn.Sequential(merged, nn.ReLU6()), blocks, head).eval().requires_grad_(False)
+        head += linear_layers(model.head, torch.arange(model.head_hidden_size, device=order.device))
+    return FastMicroNet(nn.Sequential(merged, ReLU6InPlace()), blocks, head).eval().requires_grad_(False)
 
 
-def fast_block(block: nn.Module, order: Tensor, dense: int | None) -> tuple[FastBlock, Tensor]:
+def fast_block(block: nn.Module, order: Tensor) -> tuple[FastBlock, Tensor]:
     """Return the fast form of a plain block for maps in ``order``, and the order of the maps behind it."""
     chain = list(block.children())  # the layers of a block are defined in the order in which they run
     skip = bool(getattr(block, "skip", False))
     layers: list[nn.Module] = []
     behind = order
-    for layer in chain:
-        # Squeezed channels are wanted in an order that behind activation and shuffle is that of the block's input.
-        squeezes = skip and layer is chain[-3]
-        rows = source_of_shuffles(chain[-1], len(order)).to(order.device)[order] if squeezes else None
-        made, behind = fast_layers(layer, behind, dense, rows)
+    for i, layer in enumerate(chain):
+        made, behind = fast_layers(layer, behind, chain[i + 2 :])
         layers += made
     if skip and not torch.equal(behind, order):
         layers.append(Gather(behind.argsort()[order]))
@@ -195,33 +230,42 @@ def fast_block(block: nn.Module, order: Tensor, dense: int | None) -> tuple[Fast
     return FastBlock(layers, skip=skip), behind
 
 
-def fast_layers(layer: nn.Module, order: Tensor, dense: int | None, rows: Tensor | None) -> Layers:
-    """Return what one layer of a plain block becomes for maps in ``order``; ``rows`` is the order wanted behind it."""
+def fast_layers(layer: nn.Module, order: Tensor, rest: Sequence[nn.Module]) -> Layers:
+    """Return what a layer of a plain block becomes for maps in ``order``; ``rest`` comes behind its activation."""
     if isinstance(layer, GroupedPointwise):
-        return pointwise_layers(layer, order, dense, rows)
+        return pointwise_layers(layer, order, rest)
     if isinstance(layer, MicroDepthwise):
         copies = layer.row.out_channels // layer.column.in_channels
-        order = (order[:, None] * copies + torch.arange(copies, device=order.device)).flatten()
+        order = (order[:, None] * copies + slanted(len(order), copies, order.device)).flatten()
         return [MergedConvolution(layer.column, layer.norm1, layer.row, layer.norm2, order)], order
     if isinstance(layer, DynamicShiftMax):
-        return [GatheredShiftMax(layer, order)], order
+        return [InPlaceShiftMax(layer, order)], order
     if isinstance(layer, nn.ReLU6):
-        return [nn.ReLU6()], order
-    return [], behind_shuffles(layer, order)
+        return [ReLU6InPlace()], order
+    return [], source_of_shuffles(layer, len(order), order.device).argsort()[order]
 
 
-def pointwise_layers(layer: GroupedPointwise, order: Tensor, dense: int | None, rows: Tensor | None) -> Layers:
-    """Return a dense 1x1 convolution that reads maps in ``order``, or one in groups with a gather in front."""
+def pointwise_layers(layer: GroupedPointwise, order: Tensor, rest: Sequence[nn.Module]) -> Layers:
+    """Return a matrix that reads maps in ``order``, or a batch of them where those come in groups anyway."""
     conv = layer.conv
     scale, shift = scale_and_shift(layer.norm)
-    plain = torch.arange(conv.out_channels, device=order.device)
-    if dense is None or conv.in_channels * conv.out_channels <= dense:
-        rows = plain if rows is None else rows
-        weight = (dense_matrix(conv) * scale[:, None])[rows][:, order]
-        return [filled(nn.Conv2d(conv.in_channels, conv.out_channels, 1), weight[..., None, None], shift[rows])], rows
-    grouped = nn.Conv2d(conv.in_channels, conv.out_channels, 1, groups=conv.groups)
-    layers = [] if torch.equal(order, order.sort().values) else [Gather(order.argsort())]
-    return [*layers, filled(grouped, conv.weight * scale[:, None, None, None], shift)], plain
+    expands, plain = conv.out_channels > conv.in_channels, torch.arange(len(order), device=order.device)
+    if expands:
+        each = conv.out_channels // conv.groups
+        first = torch.arange(conv.groups, device=order.device)[:, None] * each
+        rows = (first + slanted(conv.groups, each, order.device)).flatten()
+        if len(order) * len(rows) > DENSE and torch.equal(order, plain):
+            weight = (conv.weight[:, :, 0, 0] * scale[:, None])[rows]
+            return [GroupedLinear(weight, shift[rows], conv.groups)], rows
+    else:  # so that behind the last shuffle the order is the plain one
+        rows = source_of_shuffles(nn.Sequential(*rest), conv.out_channels, order.device)
+    dense = nn.Linear(conv.in_channels, conv.out_channels)
+    return [filled(dense, (dense_matrix(conv) * scale[:, None])[rows][:, order], shift[rows])], rows
+
+
+def slanted(blocks: int, size: int, device: torch.device) -> Tensor:
+    """Return (blocks, size): which channel of each block stands at each place, moved on by one from block to block."""
+    return (torch.arange(size, device=device) + torch.arange(blocks, device=device)[:, None]) % size
 
 
 def linear_layers(layer: NormedLinear, order: Tensor) -> list[nn.Module]:
@@ -237,8 +281,8 @@ def linear_layers(layer: NormedLinear, order: Tensor) -> list[nn.Module]:
 
 
 def filled(layer: nn.Module, weight: Tensor, bias: Tensor) -> nn.Module:
-    """Return the layer with these weights, in their type and place."""
-    layer.weight, layer.bias = nn.Parameter(weight), nn.Parameter(bias)
+    """Return the layer with a copy of these weights, in their type and place."""
+    layer.weight, layer.bias = nn.Parameter(weight.clone()), nn.Parameter(bias.clone())
     return layer
 
 
@@ -249,11 +293,6 @@ def scale_and_shift(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> tuple[Tensor, Tens
     return scale, norm.bias - mean * scale
 
 
-def source_of_shuffles(shuffles: nn.Module, channels: int) -> Tensor:
+def source_of_shuffles(shuffles: nn.Module, channels: int, device: torch.device) -> Tensor:
     """Return for each channel behind shuffles the channel in front from which it comes."""
-    return shuffles(torch.arange(channels)[None, :, None, None]).flatten()
-
-
-def behind_shuffles(shuffles: nn.Module, order: Tensor) -> Tensor:
-    """Return which channel behind shuffles each place holds, if it holds channel ``order`` in front of them."""
-    return source_of_shuffles(shuffles, len(order)).to(order.device).argsort()[order]
+    return shuffles(torch.arange(channels, device=device)[None, :, None, None]).flatten()

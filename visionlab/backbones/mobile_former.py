@@ -19,6 +19,7 @@ spatial-aware dynamic ReLU (object detection)          ``slopes="spatial"``, `mo
 ablations: no bridge, no dynamic ReLU, fewer tokens    `mobile_former_cuts`, ``slopes="static"``, ``tokens=(M, d)``
 end-to-end detector                                    `visionlab.heads.mobile_former_detection`, our sketch
 published weights                                      `mobile_former_published.read_published_names`
+the same function, made fast                           `mobile_former_inference.inference_form`
 =====================================================  ==========================================================
 
 Where paper and published code differ, the weights decide, so this follows the code: Mobile→Former has a gate, norms
