@@ -121,8 +121,8 @@ def measure_ingredients(job: Job) -> Outcome:
 
 
 NOISE = (
-    "With thirteen passes over 2,400 tiles, and 600 to test on, runs of one network differ by several points. The paper's"
-    " gaps are those of 600 epochs of ImageNet."
+    "With thirteen passes over 2,400 tiles, and 600 to test on, runs of one network differ by several points. The"
+    " paper's gaps are those of 600 epochs of ImageNet."
 )
 STILL = (
     NOISE
@@ -233,7 +233,7 @@ WORLD = Experiment(
             "shapes",
             "In the world, too, a MicroNet is more accurate than a MobileNet of as many multiply-adds",
             "not in the paper; its claim on ImageNet, on another task", "MobileNet", 2.0,
-            remark="The paper's gap is that of 600 epochs of ImageNet; here networks see 6 times 8,000 scenes.",
+            remark="The paper's gap is that of 600 epochs of ImageNet; here networks see 8,000 scenes about six times.",
         ),
     ),
 )  # fmt: skip
