@@ -62,7 +62,7 @@ def majority_figure(result: Result) -> Figure:
     axis.set_yticks(range(len(bars)), [name for name, _, _ in bars])
     axis.invert_yaxis()
     axis.grid(axis="y", visible=False)
-    axis.set(xlim=(40, 101), xlabel="squares answered rightly (%)")
+    axis.set(xlim=(0, 101), xlabel="squares answered rightly (%)")
     axis.set_title("Through which wire does the message come?", pad=20)
     words = []
     for name, variant, metric in bars:
@@ -118,7 +118,7 @@ def tokens_figure(result: Result, tokens: Mapping[int, str], widths: Mapping[int
         said = []
         for x, variant in ours.items():
             found = result.summary(variant, ACCURACY)
-            _point(above, x, found, "method")
+            _point(above, float(x), found, "method")
             said.append(f"{x}: {found.mean:.1f}")
         above.plot(list(ours), [result.summary(v, ACCURACY).mean for v in ours.values()], color=theme.color("method"))
         paper = PUBLISHED[name]
@@ -158,7 +158,7 @@ def time_figure(result: Result, batches: Sequence[int] = (1, 8)) -> Figure:
                 cost, ms, "o" if ours else "s", color=theme.color("method" if ours else "rival"), markersize=8,
             )  # fmt: skip
             axis.annotate(
-                _short(variant), (cost, ms), (0, 9) if ours else (0, -16), textcoords="offset points", fontsize=9,
+                _short(variant), (cost, ms), (0, 9) if ours else (0, -17), textcoords="offset points", fontsize=9,
                 ha="center",
             )  # fmt: skip
             said.append(f"{_short(variant)} {ms:.1f}")
@@ -176,12 +176,10 @@ def time_figure(result: Result, batches: Sequence[int] = (1, 8)) -> Figure:
     axes[0, 0].set_ylabel("time of an image (ms)")
     handles: list[Any] = [
         plt.Line2D([], [], marker=mark, linestyle="", color=theme.color(role), label=name)
-        for mark, role, name in (("o", "method", "Mobile-Former"), ("s", "rival", "MobileNetV3"))
+        for mark, role, name in (("o", "method", "Mobile-Former"), ("s", "rival", "MobileNetV3, large and small"))
     ]
     handles.append(
-        plt.Line2D(
-            [], [], color=theme.color("reference"), linestyle=theme.dash("reference"), label="at V3-Large's rate"
-        )
+        plt.Line2D([], [], color=theme.color("reference"), linestyle=theme.dash("reference"), label="at the rate of L")
     )
     axes[0, 0].legend(handles=handles, loc="upper left", fontsize=10)
     return figure(fig, f"Milliseconds an image on one thread, median of repetitions. {'; '.join(words)}.")
@@ -210,7 +208,7 @@ def boxes_figure(images: np.ndarray, boxes: Mapping[str, np.ndarray], classes: S
             axis.grid(False)
             for drawn, style in ((truth, {"linestyle": (0, (3, 2)), "edgecolor": "white"}), (own, {})):
                 for _, left, top, right, bottom, kind in drawn[drawn[:, 0] == number]:
-                    look = {"edgecolor": theme.color("vertical"), "linewidth": 2.4} | style
+                    look: dict[str, Any] = {"edgecolor": theme.color("vertical"), "linewidth": 2.4} | style
                     axis.add_patch(Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, **look))
                     if drawn is own:
                         axis.text(
@@ -233,4 +231,4 @@ def _point(axis: Any, x: float, found: Any, role: str) -> None:
 def _short(name: str) -> str:
     if name.startswith("mobile_former_"):
         return name.removeprefix("mobile_former_").upper()
-    return name.replace("mobilenetv3_", "V3 ").replace("_100", "").replace("_075", " ×0.75")
+    return {"small": "S", "large": "L"}[name.split("_")[1]] + (" ×0.75" if name.endswith("075") else "")
