@@ -1,4 +1,4 @@
-"""Which channels of a MicroNet one channel of its stem reaches, layer by layer: the wires alone, whatever the weights."""
+"""Which channels of a MicroNet one channel of its stem reaches, layer by layer, whatever the weights are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of MicroNet's mechanisms: the wiring of P Phi Q^T, kernels of rank 1, Shift-Max, a channel that is followed."""
+"""Pictures of MicroNet: the wiring of P Phi Q^T, kernels of rank 1, Shift-Max, and a channel that is followed."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class ShiftMaxBoard(anywidget.AnyWidget):
     _esm = pathlib.Path(__file__).with_suffix(".js")
 
     presets = t.Dict().tag(sync=True)
-    measured = t.List().tag(sync=True)
+    measured = t.List(t.List(t.Float())).tag(sync=True)
     labels = t.List(t.Unicode()).tag(sync=True)
     values = t.List(t.Float(), minlen=4, maxlen=4).tag(sync=True)
 

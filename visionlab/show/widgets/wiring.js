@@ -22,7 +22,7 @@ const STYLE = `
 .vl-wiring-plot text { font-size: 12.5px; fill: var(--vl-soft); }
 .vl-wiring-plot .vl-wiring-step { cursor: pointer; fill: transparent; }
 .vl-wiring-wires { display: block; width: 100%; height: 400px; cursor: crosshair; }
-.vl-wiring-product { display: flex; flex-wrap: wrap; align-items: center; gap: 8px; margin-top: 8px; }
+.vl-wiring-row { display: flex; flex-wrap: wrap; align-items: center; gap: 8px; margin-top: 8px; }
 .vl-wiring-matrix { text-align: center; line-height: 1.3; }
 .vl-wiring-matrix small, .vl-wiring-legend { color: var(--vl-soft); font-size: 13px; }
 .vl-wiring-matrix canvas { display: block; margin: 2px auto 0; image-rendering: pixelated;
@@ -109,7 +109,7 @@ function render({ model, el }) {
     return [name, { canvas, size, node: make("div", { class: "vl-wiring-matrix" }, words, make("br"), size, canvas) }];
   }));
   const sign = (text) => make("span", { class: "vl-wiring-sign" }, text);
-  const product = make("div", { class: "vl-wiring-product" }, matrices.p.node, sign("·"), matrices.phi.node, sign("·"),
+  const product = make("div", { class: "vl-wiring-row" }, matrices.p.node, sign("·"), matrices.phi.node, sign("·"),
     matrices.q.node, sign("="), matrices.product.node);
   const legend = make("div", { class: "vl-wiring-legend" });
   const line = make("output", { class: "vl-wiring-said", "aria-live": "polite" });
