@@ -14,7 +14,7 @@ from visionlab.exercises.exercise import check
 def test_the_revealed_groups_are_the_computed_ones() -> None:
     answer, words = micronet.REVEALED["groups"]
     for groups in (1, 2, 4, 8, 16, 32, 64):
-        assert bool((wiring(128, 64, groups).paths == 1).all()) == (groups == answer)
+        assert bool((wiring(128, 64, groups).paths == 1).all()) == (groups == int(answer))
     sixteen, four = (wiring(128, 64, groups).paths for groups in (16, 4))
     assert "hears 4 of 16 groups" in words
     assert int((sixteen[0] > 0).sum()) == 4 * 128 // 16

@@ -14,9 +14,9 @@ from visionlab.exercises.exercise import Answer, Exercise, Property, shapes, wri
 
 __all__ = ["EXERCISES", "REVEALED"]
 
-REVEALED: dict[str, tuple[str | float, str]] = {
+REVEALED: dict[str, tuple[str, str]] = {
     "groups": (
-        8.0,
+        "8",
         "Each output adds up 64/G hidden channels, and the shuffle fetches them from as many different groups. To hear"
         " all G groups it needs 64/G = G: eight. With sixteen it hears 4 of 16 groups, with four every input by four"
         " paths.",
