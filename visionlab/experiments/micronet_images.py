@@ -197,7 +197,7 @@ WORLD = Experiment(
     measure=measure_world,
     presets={
         "quick": World(recipe=recipe(300, 32), n=2000),
-        "long": World(recipe=recipe(500, 32), n=8000),
+        "long": World(recipe=recipe(800, 64), n=8000),
         "gpu": World(recipe=recipe(6000, 256), n=50_000),
     },
     data=("world",),

@@ -107,7 +107,7 @@ TIME = Experiment(
     variants=NETWORKS,
     measure=measure_time,
     presets={"quick": Turns(rounds=3), "long": Turns(rounds=9)},
-    defined_by=(NETWORKS, RIVAL, untrained, speeds.__wrapped__, Counted, costs, take_turns),
+    defined_by=(NETWORKS, RIVAL, untrained, speeds.__wrapped__, Counted, costs),
     claims=(
         Claim(
             name="fewer",
