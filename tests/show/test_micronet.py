@@ -76,9 +76,3 @@ def test_a_followed_channel_is_whole_only_if_it_stays_so() -> None:
     steps = [(name, torch.tensor(mask, dtype=torch.bool)) for name, mask in masks.items()]
     said = draw.follow_figure({"one": steps, "other": steps[:3]}).alt
     assert "one: all from d on; other: 67 % in the end." in said
-
-
-def test_the_published_points_are_told() -> None:
-    said = draw.published_figure().alt
-    assert "MicroNet: M0 46.6 % with 4 M, M1 51.4 % with 6 M, M2 59.4 % with 12 M, M3 62.5 % with 21 M" in said
-    assert "MobileNetV3-Small: ×0.35 49.8 % with 12 M, ×0.5 58 % with 21 M, ×0.75 65.4 % with 44 M" in said

@@ -13,42 +13,11 @@ from visionlab.show.figure import Figure, figure
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["follow_figure", "published_figure", "rank_figure", "rank_one", "shift_max_figure", "wiring_figure"]
+__all__ = ["follow_figure", "rank_figure", "rank_one", "shift_max_figure", "wiring_figure"]
 
 PALE, ONE, MORE = "#EBEBEB", "#607D8B", ("#F0B232", "#DE6E14", "#AC3A0A", "#60180A")
 """Of the map of paths: none, exactly one, and 2, 3 or 4, 5 to 8, more; as in the wiring board."""
 BOUNDS = (-0.5, 0.5, 1.5, 2.5, 4.5, 8.5, 1e6)
-
-PUBLISHED = {
-    "MicroNet": {"M0": (4, 46.6), "M1": (6, 51.4), "M2": (12, 59.4), "M3": (21, 62.5)},
-    "MobileNetV3-Small": {"×0.35": (12, 49.8), "×0.5": (21, 58.0), "×0.75": (44, 65.4)},
-}
-"""Multiply-adds in millions and top-1 accuracy on ImageNet in percent, as the paper gives them."""
-
-
-def published_figure() -> Figure:
-    """Draw accuracy on ImageNet against multiply-adds, as published."""
-    import matplotlib.pyplot as plt
-
-    theme.apply()
-    fig, ax = plt.subplots(figsize=(7.2, 3.9))
-    said = []
-    for (family, points), role, below in zip(PUBLISHED.items(), ("method", "rival"), (False, True), strict=True):
-        x, y = zip(*points.values(), strict=True)
-        ax.plot(x, y, marker="o", color=theme.color(role), linestyle=theme.dash(role), label=family)
-        for name, spot in points.items():
-            ax.annotate(
-                name, spot, xytext=(0, -16 if below else 8), textcoords="offset points", ha="center", fontsize=11
-            )
-        said.append(f"{family}: " + ", ".join(f"{name} {b:g} % with {a} M" for name, (a, b) in points.items()))
-    ax.set_xscale("log")
-    ax.set_xticks([4, 6, 12, 21, 44], ["4", "6", "12", "21", "44"])
-    ax.minorticks_off()
-    ax.set_ylim(42, 70)
-    ax.set_xlabel("multiply-adds of an image of 224 pixels (M)")
-    ax.set_ylabel("top-1 on ImageNet (%)")
-    ax.legend(loc="lower right")
-    return figure(fig, f"Published accuracy on ImageNet against multiply-adds. {'; '.join(said)}.")
 
 
 def wiring_figure(p: Any, phi: Any, q_transposed: Any) -> Figure:
