@@ -14,9 +14,18 @@ from visionlab.show.widgets.shiftmax import PRESETS
 @pytest.mark.parametrize(
     ("sizes", "words"),
     [
-        ((32, 16, 4), "32 paths end in an output; 100.0 % of the pairs of channels are connected, by 1 paths; 256"),
-        ((32, 16, 8), "8 paths end in an output; 25.0 % of the pairs of channels are connected, by 0 to 1 paths; 128"),
-        ((32, 16, 1), "512 paths end in an output; 100.0 % of the pairs of channels are connected, by 16 paths; 1,024"),
+        (
+            (32, 16, 4),
+            "32 paths end in an output; 100.0 % of the pairs of channels are connected, by one path each; 256",
+        ),
+        (
+            (32, 16, 8),
+            "8 paths end in an output; 25.0 % of the pairs of channels are connected, by 0 to 1 paths each; 128",
+        ),
+        (
+            (32, 16, 1),
+            "512 paths end in an output; 100.0 % of the pairs of channels are connected, by 16 paths each; 1,024",
+        ),
     ],
 )
 def test_the_words_of_a_wiring_are_its_counts(sizes: tuple[int, int, int], words: str) -> None:

@@ -66,11 +66,11 @@ def wiring_words(p: np.ndarray, q_transposed: np.ndarray, paths: np.ndarray) -> 
     """Say what a wiring connects and costs."""
     channels, hidden = p.shape
     cost, low, high = int(p.sum() + q_transposed.sum()), int(paths.min()), int(paths.max())
-    each = f"{low}" if low == high else f"{low} to {high}"
+    each = f"{low} to {high} paths" if low < high else "one path" if low == 1 else f"{low} paths"
     return (
         f"{channels} channels, {hidden} hidden, {channels // int(q_transposed[0].sum())} groups:"
         f" {int(paths[0].sum())} paths end in an output;"
-        f" {100 * float((paths > 0).mean()):.1f} % of the pairs of channels are connected, by {each} paths;"
+        f" {100 * float((paths > 0).mean()):.1f} % of the pairs of channels are connected, by {each} each;"
         f" {cost:,} multiply-adds a pixel, {100 * cost / channels**2:.1f} % of the dense {channels**2:,}."
     )
 
