@@ -1,7 +1,8 @@
 """Small MicroNets on images: what each ingredient gives at equal multiply-adds, on satellite tiles and in the world.
 
-The recorded run was begun with 500 steps and given up with two of its five seeds seen: no network was near its best, and
-runs of one network differed by more than networks do. With 1,000 steps it began anew; nothing else was changed.
+The recorded run on tiles was begun with 500 steps and given up with two of its five seeds seen, and a few networks of
+the third: no network was near its best, and runs of one network differed by more than networks do. With 1,000 steps it
+began anew; nothing else was changed.
 """
 
 from __future__ import annotations
