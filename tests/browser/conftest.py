@@ -177,7 +177,7 @@ class LabPage:
         if source.is_absolute():
             shutil.copy(source, self.server.folder / source.name)
             source = Path(source.name)
-        self.page.goto(f"{self.server.url}/lab/tree/{urllib.parse.quote(source.as_posix())}?reset")
+        self.page.goto(f"{self.server.url}/lab/tree/{urllib.parse.quote(source.as_posix())}?reset", timeout=90_000)
         self.page.locator(".jp-Notebook .jp-Cell").first.wait_for(timeout=90_000)
         self._wait_idle(90_000)
 

@@ -1,0 +1,182 @@
+"""Pictures of MicroNet: the wiring of P Phi Q^T, kernels of rank 1, Shift-Max, and a channel that is followed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from visionlab.show import theme
+from visionlab.show.figure import Figure, figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["follow_figure", "rank_figure", "rank_one", "shift_max_figure", "wiring_figure"]
+
+PALE, ONE, MORE = "#EBEBEB", "#607D8B", ("#F0B232", "#DE6E14", "#AC3A0A", "#60180A")
+"""Of the map of paths: none, exactly one, and 2, 3 or 4, 5 to 8, more; as in the wiring board."""
+BOUNDS = (-0.5, 0.5, 1.5, 2.5, 4.5, 8.5, 1e6)
+
+
+def wiring_figure(p: Any, phi: Any, q_transposed: Any) -> Figure:
+    """Draw the factors of W = P Phi Q^T and how many paths lead to each output from each input.
+
+    Args:
+        p: (C, C/R) zeros and ones.
+        phi: (C/R, C/R), a permutation.
+        q_transposed: (C/R, C).
+
+    Raises:
+        ValueError: if the shapes do not fit one another.
+    """
+    import matplotlib.pyplot as plt
+    from matplotlib.colors import BoundaryNorm, ListedColormap
+
+    factors = [np.asarray(matrix) for matrix in (p, phi, q_transposed)]
+    channels, hidden = factors[0].shape
+    if factors[1].shape != (hidden, hidden) or factors[2].shape != (hidden, channels):
+        shapes = ", ".join(str(matrix.shape) for matrix in factors)
+        raise ValueError(f"p, phi, q_transposed: expected (C, M), (M, M) and (M, C), got {shapes}")
+    paths = factors[0] @ factors[1] @ factors[2]
+    theme.apply()
+    ratios = [hidden, hidden, channels, channels]
+    fig, axes = plt.subplots(1, 4, figsize=(10.5, 3.9), gridspec_kw={"width_ratios": ratios})
+    titles = ("P: expands", "Φ: shuffles", "Qᵀ: squeezes", "paths, output by input")
+    for ax, matrix, title in zip(axes, [*factors, paths], titles, strict=True):
+        colours = ListedColormap([PALE, ONE, *MORE])
+        ax.imshow(matrix, cmap=colours, norm=BoundaryNorm(BOUNDS, colours.N))
+        ax.set_title(f"{title}\n{matrix.shape[0]}×{matrix.shape[1]}", fontsize=11)
+        ax.set_xticks([])
+        ax.set_yticks([])
+        ax.grid(False)
+    labels = ("no path", "one path", "2 paths", "3 or 4", "5 to 8", "more than 8")
+    kinds = [i for i in range(6) if ((paths > BOUNDS[i]) & (paths < BOUNDS[i + 1])).any()]
+    handles = [
+        plt.Rectangle((0, 0), 1, 1, facecolor=(PALE, ONE, *MORE)[i], edgecolor="grey", linewidth=0.5) for i in kinds
+    ]
+    axes[-1].legend(
+        handles, [labels[i] for i in kinds], loc="upper center", bbox_to_anchor=(0.5, 0), ncols=3, fontsize=10
+    )
+    return figure(fig, wiring_words(factors[0], factors[2], paths))
+
+
+def wiring_words(p: np.ndarray, q_transposed: np.ndarray, paths: np.ndarray) -> str:
+    """Say what a wiring connects and costs."""
+    channels, hidden = p.shape
+    cost, low, high = int(p.sum() + q_transposed.sum()), int(paths.min()), int(paths.max())
+    each = f"{low} to {high} paths" if low < high else "one path" if low == 1 else f"{low} paths"
+    return (
+        f"{channels} channels, {hidden} hidden, {channels // int(q_transposed[0].sum())} groups:"
+        f" {int(paths[0].sum())} paths end in an output;"
+        f" {100 * float((paths > 0).mean()):.1f} % of the pairs of channels are connected, by {each} each;"
+        f" {cost:,} multiply-adds a pixel, {100 * cost / channels**2:.1f} % of the dense {channels**2:,}."
+    )
+
+
+def rank_one(kernel: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return the nearest column times row to a kernel, and what of it is lost in percent of its energy."""
+    u, s, v = np.linalg.svd(np.asarray(kernel, dtype=np.float64))
+    total = float((s**2).sum())
+    lost = 100 * float((s[1:] ** 2).sum()) / total if total else 0.0
+    return s[0] * np.outer(u[:, 0], v[0]), lost
+
+
+def rank_figure(kernels: Mapping[str, np.ndarray]) -> Figure:
+    """Draw kernels above the nearest product of a column and a row.
+
+    Args:
+        kernels: (k, k) by name.
+    """
+    import matplotlib.pyplot as plt
+
+    theme.apply()
+    fig, axes = plt.subplots(2, len(kernels), figsize=(1.9 * len(kernels), 4.3), squeeze=False)
+    said = []
+    for (above, below), (name, kernel) in zip(axes.T, kernels.items(), strict=True):
+        near, lost = rank_one(kernel)
+        peak = max(float(np.abs(kernel).max()), 1e-12)
+        for ax, matrix in ((above, kernel), (below, near)):
+            ax.imshow(matrix, cmap="RdBu_r", vmin=-peak, vmax=peak)
+            ax.set_xticks([])
+            ax.set_yticks([])
+            ax.grid(False)
+        above.set_title(name, fontsize=11)
+        below.set_title(f"{lost:.0f} % lost", fontsize=11)
+        said.append(f"{name} {lost:.0f} %")
+    axes[0, 0].set_ylabel("kernel")
+    axes[1, 0].set_ylabel("column × row")
+    return figure(fig, f"Lost of a kernel's energy by its nearest column times row: {', '.join(said)}.")
+
+
+def shift_max_figure(functions: Mapping[str, Sequence[float]]) -> Figure:
+    """Draw max(a1 x + b1 x~, a2 x + b2 x~) over x, for three values of the neighbour x~.
+
+    Args:
+        functions: (a1, b1, a2, b2) by name.
+    """
+    import matplotlib.pyplot as plt
+
+    theme.apply()
+    columns = min(4, len(functions))
+    rows = -(-len(functions) // columns)
+    fig, axes = plt.subplots(
+        rows, columns, figsize=(2.7 * columns, 2.5 * rows + 0.4), sharex=True, sharey=True, squeeze=False
+    )
+    said = []
+    for ax, (name, (a1, b1, a2, b2)) in zip(axes.flat, functions.items(), strict=False):
+        x = np.linspace(-2, 2, 201)
+        for next_, style in ((-1.0, ":"), (0.0, "-"), (1.0, "--")):
+            y = np.maximum(a1 * x + b1 * next_, a2 * x + b2 * next_)
+            ax.plot(x, y, style, color=theme.color("method"), label=f"x̃ = {next_:g}".replace("-", "−"))
+        ends = [[max(a1 * s + b1 * n, a2 * s + b2 * n) for n in (-1, 0, 1)] for s in (-1, 1)]
+        said.append(f"{name}: {_row(ends[0])} at x = -1, {_row(ends[1])} at x = 1")
+        ax.set_title(name, fontsize=11)
+    for ax in list(axes.flat)[len(functions) :]:
+        ax.set_visible(False)
+    axes[0, 0].set_ylim(-2.6, 2.6)
+    axes[0, 0].legend(fontsize=9)
+    fig.supxlabel("x", fontsize=11)
+    fig.supylabel("y", fontsize=11)
+    return figure(fig, f"Shift-Max over x; values for neighbours -1, 0, 1. {'; '.join(said)}.")
+
+
+def _row(values: Sequence[float]) -> str:
+    return ", ".join(f"{value + 0.0:g}" for value in values)
+
+
+def follow_figure(runs: Mapping[str, Sequence[tuple[str, Any]]]) -> Figure:
+    """Draw which channels behind each layer one channel of the stem reaches.
+
+    Args:
+        runs: by name, what `visionlab.experiments.micronet_wires.followed` returns, of one network.
+    """
+    import matplotlib.pyplot as plt
+
+    theme.apply()
+    fig, axes = plt.subplots(1, len(runs), figsize=(2.9 * len(runs) + 1.2, 5.4), sharey=True, squeeze=False)
+    said = []
+    for ax, (name, steps) in zip(axes[0], runs.items(), strict=True):
+        shown = [(layer, np.asarray(channels, dtype=bool)) for layer, channels in steps]
+        _strips(ax, shown)
+        shares = [100 * float(channels.mean()) for _, channels in shown]
+        missed = [i for i, share in enumerate(shares) if share < 100]
+        first = missed[-1] + 1 if missed else 0
+        whole = f"all from {shown[first][0]} on" if first < len(shown) else f"{shares[-1]:.0f} % in the end"
+        said.append(f"{name}: {whole}")
+        ax.set_title(name, fontsize=11)
+        ax.set_xlabel("channels (%)")
+    layers = [layer for layer, _ in next(iter(runs.values()))]
+    axes[0, 0].set_yticks(range(len(layers)), layers, fontsize=10)
+    return figure(fig, f"Channels that one channel of the stem reaches, layer by layer. {'; '.join(said)}.")
+
+
+def _strips(ax: Axes, steps: Sequence[tuple[str, np.ndarray]]) -> None:
+    """One strip a layer, from the input at the top; a cell a channel, dark if it is reached."""
+    for row, (_, reached) in enumerate(steps):
+        image = np.where(reached, 1.0, 0.0)[None]
+        ax.imshow(image, extent=(0, 100, row + 0.36, row - 0.36), aspect="auto", cmap="Blues", vmin=-0.15, vmax=1.25)
+    ax.set_xlim(0, 100)
+    ax.set_ylim(len(steps) - 0.5, -0.5)
+    ax.grid(False)
