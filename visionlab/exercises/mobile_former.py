@@ -187,8 +187,8 @@ SLOPES = Exercise(
     hints=(
         "`torch.nn.functional.hardsigmoid` brings the scores into [0, 1]: the first C of them are p, the others q."
         " Then a1 = 2 (p - 0.5) + 1 and a2 = 2 (q - 0.5). For scores of 0 that is (1, 0).",
-        "Slopes (B, C) have to meet a map (B, C, H, W): give them two more axes, `[:, :, None, None]`. `chunk(2, dim=1)`"
-        " parts p from q. The larger of two tensors, place by place, is `torch.maximum`.",
+        "Slopes (B, C) have to meet a map (B, C, H, W): give them two more axes, `[:, :, None, None]`. `chunk(2,"
+        " dim=1)` parts p from q. The larger of two tensors, place by place, is `torch.maximum`.",
         SLOPES_SOLUTION,
     ),
     wrong_answers=tuple(
@@ -258,7 +258,9 @@ def _write_scale(own: Answer) -> str | None:
     key[0] = 0.5
     value = torch.zeros(9, 4)
     value[0] = 1.0
-    given = "logits of 2 and 0 divided by the root of the C = 4 channels, and tokens that say 1 and 0; the pixel (d is 9)"
+    given = (
+        "logits of 2 and 0 divided by the root of the C = 4 channels, and tokens that say 1 and 0; the pixel (d is 9)"
+    )
     return _differ(own(x, tokens, key, value)[:, :1], write(x, tokens, key, value)[:, :1], given)
 
 
@@ -299,7 +301,11 @@ WRITE = Exercise(
         (WRITE_SOLUTION.replace(right, wrong), words)
         for right, wrong, words in (
             ("dim=1", "dim=-1", "every pixel hears it in full, which gives [4.33, 5.33, 6.33]"),
-            ("x + heard.view_as(x)", "heard.view_as(x)", "the map stays as it is; it gives [0.0, 0.0, 0.0], expected [1.0"),
+            (
+                "x + heard.view_as(x)",
+                "heard.view_as(x)",
+                "the map stays as it is; it gives [0.0, 0.0, 0.0], expected [1.0",
+            ),
             (
                 "heard.view_as(x)",
                 "heard.transpose(1, 2).reshape(x.shape)",

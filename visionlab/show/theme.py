@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-__all__ = ["DASHES", "PALETTE", "SEQUENTIAL", "SEQUENTIAL_TWIN", "SERIES", "TOKENS", "apply", "color", "dash", "plotly_template"]
+__all__ = [
+    "DASHES",
+    "PALETTE",
+    "SEQUENTIAL",
+    "SEQUENTIAL_TWIN",
+    "SERIES",
+    "TOKENS",
+    "apply",
+    "color",
+    "dash",
+    "plotly_template",
+]
 
 PALETTE: dict[str, str] = {
     "method": "#0072B2",  # what the paper proposes

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["BridgeInspector", "Respond"]
 
 Respond = Callable[[np.ndarray, Mapping[str, Any]], "tuple[Sequence[BlockView], Mapping[str, float]]"]
-"""From an image (H, W, 3) of uint8 and cuts (names of the wires, and ``silent``, a tuple of tokens) to views, scores."""
+"""From an image (H, W, 3) of uint8 and cuts (wires by name, and ``silent``, a tuple of tokens) to views and scores."""
 
 _LARGEST = 128  # longer side in pixels of a picture of the reader's own: as many maps travel as there are blocks
 _YOURS = "yours"
@@ -67,9 +67,7 @@ class BridgeInspector(anywidget.AnyWidget):
     said = t.Unicode().tag(sync=True)
     answers = t.Int(0).tag(sync=True)
 
-    def __init__(
-        self, pictures: Mapping[str, np.ndarray], respond: Respond, *, block: int = 0, token: int = 0
-    ) -> None:
+    def __init__(self, pictures: Mapping[str, np.ndarray], respond: Respond, *, block: int = 0, token: int = 0) -> None:
         if not callable(respond):
             raise TypeError(f"respond must be a callable (image, cuts) -> views, scores; got {type(respond).__name__}")
         if not pictures:

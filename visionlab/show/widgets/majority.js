@@ -108,7 +108,8 @@ function render({ model, el }) {
       if (!cell) return [];
       const says = sure[i] > 0.5 ? "most" : "few";
       const right = !majority || (says === "most") === (cell === majority);
-      const node = make("span", { "data-says": says, "data-right": right, title: `majority: ${sure[i].toFixed(2)}` }, says);
+      const title = `share of "most": ${sure[i].toFixed(2)}`;
+      const node = make("span", { "data-says": says, "data-right": right, title }, says);
       node.style.setProperty("--vl-cell", INKS[cell]);
       place(node, i);
       return [node];

@@ -24,15 +24,15 @@ COLOURS = ("red", "green")
 """Of the squares: a board holds 0 where there is none, 1 for red, 2 for green."""
 
 Respond = Callable[[np.ndarray, Mapping[str, Any]], tuple[np.ndarray, np.ndarray]]
-"""From a board (n, n) and cuts to the picture (H, W, 3) uint8 and, (n, n), how sure the network is that the square there
-is of the majority's colour, 0 to 1; what it gives for empty cells does not matter."""
+"""From a board (n, n) and cuts to the picture (H, W, 3) uint8 and, (n, n), the share that the network gives to "this
+square is of the majority's colour", 0 to 1; what it gives for empty cells does not matter."""
 
 
 class MajorityBoard(anywidget.AnyWidget):
     """A puzzle whose squares change colour when they are clicked, the network's answer, and wires to cut.
 
-    ``puzzle``, ``board`` (a list of n * n numbers) and ``cuts`` may be set from Python as well; `readout` is the line on
-    show, ``right`` the number of squares that the network labels rightly.
+    ``puzzle``, ``board`` (a list of n * n numbers) and ``cuts`` may be set from Python as well; ``readout`` is the line
+    on show, ``right`` the number of squares that the network labels rightly.
 
     Args:
         boards: puzzles to step through, (n, n) each, 0 for no square, 1 for red, 2 for green.
@@ -99,9 +99,8 @@ class MajorityBoard(anywidget.AnyWidget):
     @t.validate("cuts")
     def _valid_cuts(self, proposal: Any) -> dict[str, Any]:
         cuts = dict(proposal["value"])
-        wrong = set(cuts) - set(self.wires) - {name for name, value in no_cuts().items() if cuts.get(name) == value}
-        if wrong or any(cuts.get("silent", ())):
-            raise ValueError(f"cuts must be some of {', '.join(self.wires)}; got {cuts}")
+        if wrong := [name for name, value in cuts.items() if value and name not in self.wires]:
+            raise ValueError(f"cuts must be some of {', '.join(self.wires)}; got {wrong[0]!r}")
         return no_cuts() | {name: bool(cuts.get(name, False)) for name in self.wires}
 
     def _square(self, cells: Sequence[int]) -> np.ndarray:
