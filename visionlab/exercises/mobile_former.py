@@ -11,6 +11,16 @@ from visionlab.exercises.exercise import Answer, Exercise, Property, shapes, wri
 __all__ = ["EXERCISES", "REVEALED"]
 
 REVEALED: dict[str, tuple[str | float, str]] = {
+    "alone": (
+        "two thirds to three quarters",
+        "A little more than always saying 'most', for what lies within its 19×19 pixels is a sample of all: many red"
+        " squares nearby make a red majority likely. No width and no training brings the rest into view.",
+    ),
+    "cut": (
+        "either of them",
+        "News has to get into the tokens and out again. Without reading, they are the same for every image; without"
+        " writing, they know and nobody hears it.",
+    ),
     "resolution": (
         "the Former",
         "It only ever sees the tokens, and there are as many of them for a large image as for a small one. Mobile and"
