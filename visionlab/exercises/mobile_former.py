@@ -23,8 +23,9 @@ REVEALED: dict[str, tuple[str | float, str]] = {
     ),
     "resolution": (
         "the Former",
-        "It only ever sees the tokens, and there are as many of them for a large image as for a small one. Mobile and"
-        " both bridges touch every pixel of the map: four times as many pixels, four times the work.",
+        "It only ever sees the tokens, and there are as many of them for a large image as for a small one. Mobile works"
+        " on every pixel: four times as many, four times the work. So do the bridges, but for what they do to the"
+        " tokens themselves: those of the 294M network cost 2.8 times as much.",
     ),
 }
 """Answer and explanation of each prediction; kept here, so that the lab's own cell does not give them away."""
