@@ -142,7 +142,7 @@ TOKENS = Experiment(
     measure=measure_tokens,
     presets={
         "quick": Tiles(recipe=Recipe(steps=150, batch=32, learning_rate=3e-3, warmup=15), variants=(MOBILE, FULL)),
-        "long": Tiles(recipe=Recipe(steps=600, batch=32, learning_rate=3e-3, warmup=60, ema=0.99)),
+        "long": Tiles(recipe=Recipe(steps=800, batch=16, learning_rate=3e-3, warmup=80, ema=0.99)),
         "gpu": Tiles(recipe=Recipe(steps=3000, batch=128, learning_rate=3e-3, warmup=200, ema=0.998)),
     },
     data=("eurosat_mini",),
@@ -231,7 +231,7 @@ WORLD = Experiment(
     measure=measure_world,
     presets={
         "quick": World(recipe=Recipe(steps=150, batch=32, learning_rate=3e-3, warmup=15), n=2000),
-        "long": World(recipe=Recipe(steps=800, batch=32, learning_rate=3e-3, warmup=80, ema=0.99), n=8000),
+        "long": World(recipe=Recipe(steps=1500, batch=16, learning_rate=3e-3, warmup=100, ema=0.995), n=8000),
         "gpu": World(recipe=Recipe(steps=9000, batch=128, learning_rate=3e-3, warmup=500, ema=0.999), n=50_000),
     },
     data=("world",),
