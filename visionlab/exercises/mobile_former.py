@@ -12,14 +12,15 @@ __all__ = ["EXERCISES", "REVEALED"]
 
 REVEALED: dict[str, tuple[str | float, str]] = {
     "alone": (
-        "two thirds to three quarters",
-        "A little more than always saying 'most', for what lies within its 19×19 pixels is a sample of all: many red"
-        " squares nearby make a red majority likely. No width and no training brings the rest into view.",
+        "about three quarters",
+        "75 %, over five seeds. That is more than always saying 'most', for what lies within its 19×19 pixels is a"
+        " sample of all: many red squares nearby make a red majority likely. A wider Mobile does no better.",
     ),
     "cut": (
         "either of them",
         "News has to get into the tokens and out again. Without reading, they are the same for every image; without"
-        " writing, they know and nobody hears it.",
+        " writing, they know and nobody hears it. Either way 100 % become 50: a coin, and less than without a bridge"
+        " from the start.",
     ),
     "resolution": (
         "the Former",
