@@ -151,7 +151,7 @@ def test_a_picture_of_ones_own_is_made_small_and_replaced_by_the_next() -> None:
     assert widget.picture == 2
     assert Image.open(io.BytesIO(widget.pictures[2]["png"])).size == (128, 64)
     first, answers = widget.blocks, widget.answers
-    widget.own = file_of(np.full((20, 10), 99, np.uint8), "GIF")
+    widget.set_state({"own": memoryview(file_of(np.full((20, 10), 99, np.uint8), "GIF"))})  # as from the page
     assert Image.open(io.BytesIO(widget.pictures[2]["png"])).size == (10, 20)
     assert len(widget.pictures) == 3
     assert widget.blocks != first

@@ -54,7 +54,7 @@ class BridgeInspector(anywidget.AnyWidget):
 
     pictures = t.List(t.Dict()).tag(sync=True)
     picture = t.Int().tag(sync=True)
-    own = t.Bytes().tag(sync=True)
+    own = t.CBytes().tag(sync=True)  # the page sends a memoryview
     largest = t.Int(_LARGEST).tag(sync=True)
     blocks = t.List(t.Dict()).tag(sync=True)
     block = t.Int().tag(sync=True)
