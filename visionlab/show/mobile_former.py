@@ -60,7 +60,7 @@ def bridge_panels(image: np.ndarray, views: Sequence[BlockView]) -> Figure:
         "Half of what tokens read lies on so many percent of the pixels, token by token; and so many percent of the"
         f" pixels hear each token most. {'; '.join(words)}."
     )
-    return figure(fig, said, few_colours=True)
+    return figure(fig, said)
 
 
 def _share_words(view: BlockView) -> str:
