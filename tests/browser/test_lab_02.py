@@ -94,25 +94,25 @@ def test_a_random_picture_of_ones_own_is_told_as_python_tells_it(shown: LabPage,
     widget = page.locator(".vl-bridge")
     file = {"name": "own.png", "mimeType": "image/png", "buffer": buffer.getvalue()}
     said = after(page, ".vl-bridge", lambda: page.locator(".vl-bridge-own").set_input_files(file))
-    assert said == line(1, 0, no_cuts())
+    assert said == line(0, 0, no_cuts())
 
     readout, canvas = page.locator(".vl-bridge-readout"), page.locator(".vl-bridge-reads")
     before = canvas.evaluate("canvas => canvas.toDataURL()")
     page.locator(".vl-bridge-block").focus()
-    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowRight")
     page.get_by_role("button", name="token 3").click()
-    assert readout.inner_text() == line(0, 2, no_cuts())
+    assert readout.inner_text() == line(1, 2, no_cuts())
     assert canvas.evaluate("canvas => canvas.toDataURL()") != before
 
     cuts = no_cuts() | {"slopes": True}
-    assert after(page, ".vl-bridge", lambda: page.locator(".vl-bridge-slopes").check()) == line(0, 2, cuts)
+    assert after(page, ".vl-bridge", lambda: page.locator(".vl-bridge-slopes").check()) == line(1, 2, cuts)
     cuts |= {"reading": True}
-    assert after(page, ".vl-bridge", lambda: page.locator(".vl-bridge-reading").check()) == line(0, 2, cuts)
+    assert after(page, ".vl-bridge", lambda: page.locator(".vl-bridge-reading").check()) == line(1, 2, cuts)
     assert widget.locator(".vl-bridge-frame b").first.inner_text() == "cut"
     cuts |= {"silent": (1,), "reading": False}
     after(page, ".vl-bridge", lambda: page.locator(".vl-bridge-reading").uncheck())
     said = after(page, ".vl-bridge", lambda: page.locator(".vl-bridge-silent").select_option("1"))
-    assert said == line(0, 2, cuts)
+    assert said == line(1, 2, cuts)
     best = max(respond(image, cuts)[1].items(), key=lambda pair: pair[1])[0]
     assert widget.locator("span[data-best=true]").inner_text() == best
     widget.screenshot(path=tmp_path / "bridge.png")
