@@ -120,7 +120,7 @@ def test_a_random_picture_of_ones_own_is_told_as_python_tells_it(shown: LabPage,
 
 def test_a_narrow_page_keeps_everything_in_sight(shown: LabPage, tmp_path: Path) -> None:
     page = shown.page
-    page.set_viewport_size({"width": 560, "height": 2400})
+    page.set_viewport_size({"width": 760, "height": 2400})
     for name in (".vl-majority", ".vl-bridge"):
         widget = page.locator(name)
         widget.scroll_into_view_if_needed()

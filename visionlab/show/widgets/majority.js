@@ -54,7 +54,8 @@ function render({ model, el }) {
   const picture = make("img", { alt: "the puzzle that the network sees" });
   const board = make("div", { class: "vl-majority-board vl-majority-puzzle" }, picture);
   const answer = make("div", { class: "vl-majority-board vl-majority-answer", role: "img" });
-  for (const node of [board, answer]) node.style.gridTemplate = `repeat(${side}, 1fr) / repeat(${side}, 1fr)`;
+  const tracks = `repeat(${side}, minmax(0, 1fr))`; // words must not widen a cell
+  for (const node of [board, answer]) node.style.gridTemplate = `${tracks} / ${tracks}`;
   const readout = make("output", { class: "vl-majority-readout", "aria-live": "polite" });
   const next = make("button", { type: "button", class: "vl-majority-next", [OWN_KEYS]: "true" }, "next puzzle");
 
