@@ -173,20 +173,21 @@ MAJORITY = Experiment(
     ),
 )  # fmt: skip
 
+_card = partial(
+    Card,
+    network="visionlab.backbones.mobile_former_flat:flat_network",
+    classes=("minority", "majority"),
+    size=32,
+    mean=(0.0, 0.0, 0.0),
+    std=(1.0, 1.0, 1.0),
+    experiment="mobile_former/majority",
+    preset="long",
+    data="none",
+    seed=0,
+    licence="MIT, as visionlab, which draws its data",
+)
+SLOPES_ALONE = "read only, dynamic ReLU"
 WEIGHTS = (
-    Card(
-        name="mobile_former_majority",
-        network="visionlab.backbones.mobile_former_flat:flat_network",
-        kwargs=NETWORKS[BOTH],
-        classes=("minority", "majority"),
-        size=32,
-        mean=(0.0, 0.0, 0.0),
-        std=(1.0, 1.0, 1.0),
-        experiment="mobile_former/majority",
-        preset="long",
-        variant=BOTH,
-        data="none",
-        seed=0,
-        licence="MIT, as visionlab, which draws its data",
-    ),
+    _card(name="mobile_former_majority", kwargs=NETWORKS[BOTH], variant=BOTH),
+    _card(name="mobile_former_majority_slopes", kwargs=NETWORKS[SLOPES_ALONE], variant=SLOPES_ALONE),
 )
