@@ -50,6 +50,20 @@ PAPERS = (
         experiments=("world/shapes", "world/tasks"),
     ),
     Paper(
+        key="mobile_former",
+        title="Mobile-Former: Bridging MobileNet and Transformer",
+        authors="Chen et al., 2021",
+        arxiv="2108.05895",
+        teaches="how a few tokens beside a MobileNet read the whole map and tell every pixel, for an eighth more cost",
+        front="visionlab.backbones.mobile_former",
+        lab="02_mobile_former",
+        app="tiny_nets_demo",
+        experiments=tuple(
+            f"mobile_former/{name}" for name in ("majority", "tokens", "world", "detection", "cost", "time", "imagenet")
+        ),
+        models=tuple(f"mobile_former_{size}m" for size in (26, 52, 96, 151, 214, 294, 508)),
+    ),
+    Paper(
         key="cswin",
         title="CSWin Transformer: A General Vision Transformer Backbone with Cross-Shaped Windows",
         authors="Dong et al., 2021",
