@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-__all__ = ["DASHES", "PALETTE", "SEQUENTIAL", "SEQUENTIAL_TWIN", "SERIES", "apply", "color", "dash", "plotly_template"]
+__all__ = [
+    "DASHES",
+    "PALETTE",
+    "SEQUENTIAL",
+    "SEQUENTIAL_TWIN",
+    "SERIES",
+    "TOKENS",
+    "apply",
+    "color",
+    "dash",
+    "plotly_template",
+]
 
 PALETTE: dict[str, str] = {
     "method": "#0072B2",  # what the paper proposes
@@ -26,6 +37,9 @@ PALETTE: dict[str, str] = {
 }
 
 SERIES: tuple[str, ...] = ("method", "rival", "baseline", "variant", "reference")
+
+TOKENS: tuple[str, ...] = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#CC79A7", "#D55E00")
+"""Colours of a few tokens that a picture has to keep apart, by their number; drawn on photographs."""
 
 DASHES: dict[str, tuple[int, ...]] = {
     "method": (),

@@ -1,0 +1,110 @@
+"""What the pictures of lab 02 ask of a Mobile-Former: its bridge on any picture, and the majority on any board."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+import numpy as np
+import torch
+from einops import repeat
+from torch import Tensor
+
+from visionlab.backbones.mobile_former import MobileFormer
+from visionlab.data.puzzles import COLOURS, majority_colour, picture
+from visionlab.experiments.mobile_former_probe import BlockView, Cuts, answer, applied, look
+from visionlab.predictor import Predictor
+
+__all__ = ["boards", "bridge", "painted", "puzzle_bridge", "puzzle_pictures", "says_majority"]
+
+CELLS, CELL, NOISE = 8, 4, 0.3
+"""Of a board: cells along a side, pixels along a cell, deviation of the noise; those of `majority_colour`."""
+
+Shown = tuple[tuple[BlockView, ...], dict[str, float]]
+
+
+def bridge(predictor: Predictor) -> Callable[[np.ndarray, Mapping[str, Any]], Shown]:
+    """Return what answers for pictures (H, W, 3) of uint8 and cuts: views of the blocks, and the class probabilities.
+
+    Pictures keep their size.
+    """
+    model = cast(MobileFormer, predictor.model)
+
+    def respond(image: np.ndarray, cuts: Mapping[str, Any]) -> Shown:
+        x = predictor.normalise(_tensor(image))
+        with applied(model, Cuts(**cuts)):
+            scores = answer(model, x)[0].tolist()
+            return look(model, x), dict(zip(predictor.classes, scores, strict=True))
+
+    return respond
+
+
+def puzzle_bridge(model: MobileFormer) -> Callable[[np.ndarray, Mapping[str, Any]], Shown]:
+    """Return what answers for pictures of puzzles: views of the blocks, and what the squares say on the mean.
+
+    A square speaks for its own colour as far as the network takes it for the majority's, else for the other one.
+    """
+
+    def respond(image: np.ndarray, cuts: Mapping[str, Any]) -> Shown:
+        x = (_tensor(image) - 0.5) / 0.2  # back from `picture`
+        with applied(model, Cuts(**cuts)):
+            sure = _by_cell(answer(model, x)[..., 1])
+            views = look(model, x)
+        colour = _by_cell((x[:, 0] - x[:, 1]).numpy())  # far above 0 on red squares, far below on green ones
+        red = float(np.where(colour > 0, sure, 1 - sure)[abs(colour) > 1.5].mean())
+        return views, {"red is the majority": red, "green is the majority": 1 - red}
+
+    return respond
+
+
+def says_majority(model: MobileFormer, seed: int = 0) -> Callable[[np.ndarray, Mapping[str, Any]], Any]:
+    """Return what answers for boards and cuts: the picture (32, 32, 3), and each square's probability of "majority".
+
+    Args:
+        model: answers at each place, (B, 16, 16, 2).
+        seed: of the noise, which stays the same when a square changes.
+    """
+
+    def respond(board: np.ndarray, cuts: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+        x = painted(board, seed)
+        return _picture(x)[0], _by_cell(answer(model, x, Cuts(**cuts))[..., 1])
+
+    return respond
+
+
+def boards(n: int, seed: int = 0) -> list[np.ndarray]:
+    """Draw boards (8, 8) of the puzzle: 0 where there is no square, 1 for red, 2 for green."""
+    found = []
+    drawn = majority_colour(n, generator=torch.Generator().manual_seed(seed))
+    for cells, colour, count in zip(drawn.cells, drawn.colour.tolist(), drawn.count.tolist(), strict=True):
+        board = np.zeros((CELLS, CELLS), dtype=int)
+        rows, columns = cells.T.numpy()
+        board[rows, columns] = np.where(np.arange(len(cells)) < count, colour, 1 - colour) + 1
+        found.append(board)
+    return found
+
+
+def painted(board: np.ndarray, seed: int = 0) -> Tensor:
+    """Return a board as network input (1, 3, 32, 32), with noise."""
+    colours = torch.tensor([(0.0, 0.0, 0.0), *COLOURS[:2]])[torch.as_tensor(board)]
+    noise = torch.randn(1, 3, CELLS * CELL, CELLS * CELL, generator=torch.Generator().manual_seed(seed))
+    return repeat(colours, "row column rgb -> 1 rgb (row y) (column x)", y=CELL, x=CELL) + NOISE * noise
+
+
+def puzzle_pictures(found: list[np.ndarray], seed: int = 0) -> list[np.ndarray]:
+    """Return boards as pictures (32, 32, 3) of uint8."""
+    return [_picture(painted(board, seed))[0] for board in found]
+
+
+def _picture(x: Tensor) -> np.ndarray:
+    return (picture(x) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+
+
+def _tensor(image: np.ndarray) -> Tensor:
+    return torch.from_numpy(image.astype(np.float32) / 255).permute(2, 0, 1)[None]
+
+
+def _by_cell(places: np.ndarray) -> np.ndarray:
+    """Return the mean over each cell of a map (1, h, w)."""
+    side = places.shape[1] // CELLS
+    return places[0].reshape(CELLS, side, CELLS, side).mean(axis=(1, 3))
