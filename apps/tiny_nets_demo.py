@@ -29,7 +29,7 @@ RACED = [
     "network", "form", "params (M)", "MAdds published (M)", "MAdds counted (M)", "activations (M)", "ms an image",
     "top-1 (%)", "top-1 from", "pixels",
 ]  # fmt: skip
-ANSWERED = ["network", "says", "then", "ms", "MAdds (M)", "params (M)", "right on test (%)"]
+ANSWERED = ["network", "trained on", "says", "or else", "ms", "MAdds (M)", "params (M)", "right on test (%)"]
 INTRO = """# Tiny networks
 **MicroNet** keeps a network wide and cuts its connections; **Mobile-Former** lets a few tokens tell the convolutions
 what the whole image is about. Both spend few *multiply-adds* (MAdds). Do they also spend little *time*? Here is your
@@ -76,7 +76,7 @@ def race_tab(demo: gr.Blocks) -> gr.State:
         convention = gr.Radio(
             list(facts.CONVENTIONS), value=facts.CONVENTIONS[0], label="MAdds", elem_id="convention", scale=2
         )
-        target = gr.Slider(40, 80, 60, step=1, label="to win, reach on ImageNet (%)", elem_id="target")
+        target = gr.Slider(40, 80, 60, step=1, label="at least (% on ImageNet)", elem_id="target")
         limit = gr.Slider(2, 60, 15, step=1, label="measure for (s)", elem_id="limit")
     go = gr.Button("measure on this machine", variant="primary", elem_id="race")
     words = gr.Textbox(label="in words", interactive=False, elem_id="race_words", lines=3)
@@ -111,13 +111,13 @@ def tensor(picture: Image.Image | None) -> torch.Tensor:
 
 
 def classify(picture: Image.Image | None) -> list[Any]:
-    """Let all networks that ship say what a picture shows."""
-    image, found = tensor(picture), []
+    """Let all networks that ship say what a picture shows: a chart for each kind of training, and a table."""
+    image, charts, rows = tensor(picture), [], []
     for kind in desk.KINDS:
         answers = said(desk.classify, image, kind)
-        chart = draw.probability_chart({title: answer.probabilities for title, answer in answers.items()})
-        found += [chart.fig, desk.answer_rows(answers)]
-    return found
+        charts.append(draw.probability_chart({title: each.probabilities for title, each in answers.items()}).fig)
+        rows += desk.answer_rows(answers)
+    return [*charts, rows]
 
 
 def classify_tab(demo: gr.Blocks, picture: gr.Image) -> None:
@@ -129,7 +129,7 @@ def classify_tab(demo: gr.Blocks, picture: gr.Image) -> None:
             with gr.Column(min_width=440):
                 gr.Markdown(f"### Trained on {kind}")
                 shown.append(gr.Plot(show_label=False, elem_id=f"said_{known}"))
-                shown.append(gr.Dataframe(headers=ANSWERED, elem_id=f"table_{known}", **TABLE))
+    shown.append(gr.Dataframe(headers=ANSWERED, elem_id="answers", **TABLE))
     live(demo, [picture], classify, "classify", [picture], shown, concurrency_id="machine")
 
 
@@ -187,8 +187,8 @@ def budget_tab(demo: gr.Blocks, raced: gr.State) -> None:
             gr.Markdown("### Mobile-Former: M tokens of width d")
             with gr.Row():
                 size = gr.Dropdown([*desk.SIZES], value="294m", label="variant", elem_id="size", min_width=100)
-                tokens = gr.Slider(1, 12, 6, step=1, label="tokens M", elem_id="tokens", min_width=140)
-                dim = gr.Slider(32, 320, 192, step=32, label="width d", elem_id="dim", min_width=140)
+                tokens = gr.Slider(1, 12, 6, step=1, label="tokens", elem_id="tokens", min_width=140)
+                dim = gr.Slider(32, 320, 192, step=32, label="width", elem_id="dim", min_width=140)
             parts = gr.Plot(show_label=False, elem_id="parts")
             told = gr.Textbox(label="in words", interactive=False, elem_id="dial_words", lines=3)
     live(demo, [size, tokens, dim], dial, "dial", [size, tokens, dim], [parts, told])

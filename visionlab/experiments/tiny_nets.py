@@ -205,14 +205,23 @@ def dialled(size: str, tokens: int, dim: int, side: int = 224) -> Dialled:
     with torch.device("meta"):
         network = MobileFormer(**(CONFIGURATIONS[size] | {"tokens": (tokens, dim)})).eval()
         x = torch.zeros(1, 3, side, side)
+    parts = dict.fromkeys(("convolutions and head", *PARTS.values()), 0)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
+
+        def begin(_module: nn.Module, _inputs: object) -> None:
+            starts.append(counter.get_total_flops())
+
+        def end(module: nn.Module, _inputs: object, _output: object) -> None:
+            parts[PARTS[type(module)]] += (counter.get_total_flops() - starts.pop()) // 2
+
+        # The counter's own table by module would also hear of networks that other threads run meanwhile.
+        starts: list[int] = []
+        for module in network.modules():
+            if type(module) in PARTS:
+                module.register_forward_pre_hook(begin)
+                module.register_forward_hook(end)
         network(x)
-    found = {name: sum(by.values()) // 2 for name, by in counter.get_flop_counts().items()}
-    parts = dict.fromkeys(PARTS.values(), 0)
-    for name, module in network.named_modules():
-        if type(module) in PARTS:
-            parts[PARTS[type(module)]] += found.get(f"MobileFormer.{name}", 0)
-    parts["convolutions and head"] = found["Global"] - sum(parts.values())
+    parts["convolutions and head"] = counter.get_total_flops() // 2 - sum(parts.values())
     return Dialled(parameters(network), parts, _steered(size, side))
 
 

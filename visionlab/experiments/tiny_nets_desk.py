@@ -57,7 +57,9 @@ __all__ = [
 
 # --- A race -----------------------------------------------------------------------------------------------------------
 
-AS_WRITTEN, FAST, ONNX = FORMS = ("as written", "fast form of MicroNet", "onnxruntime")
+AS_WRITTEN, FAST, ONNX = FORMS = ("as written", "fast form", "onnxruntime")
+"""In which networks are measured; MicroNets alone have a fast form of their own."""
+MEASURED = {"PyTorch": AS_WRITTEN, "folded": FAST, "onnxruntime": ONNX, "folded, onnxruntime": f"{FAST}, {ONNX}"}
 ROUNDS = 15
 """Turns of each network, unless the time is up before."""
 OPENING = (
@@ -149,7 +151,9 @@ def race(
         contestants, batches=(batch,), threads=(threads,), repeats=rounds, limit=limit,
         hook=lambda done, total: hook("measuring", done / total),
     )  # fmt: skip
-    entries = tuple(Entry(NETWORKS[t.network], t.form, 1e3 * t.median / batch, 1e3 * t.spread / batch) for t in timings)
+    entries = tuple(
+        Entry(NETWORKS[t.network], MEASURED[t.form], 1e3 * t.median / batch, 1e3 * t.spread / batch) for t in timings
+    )
     here = machine()
     where = f"{here['device']}, {here['cores']} cores, torch {here['torch']}"
     return Race(entries, batch, threads, len(timings[0].seconds), where)
@@ -157,16 +161,14 @@ def race(
 
 def _wanted(forms: Sequence[str], there: Iterable[str]) -> list[str]:
     """Names of a network's forms that are to be measured; as written where it has none of the wanted ones."""
-    both = ONNX in forms and FAST in forms
-    wanted = {"PyTorch": AS_WRITTEN in forms, "folded": FAST in forms, "onnxruntime": ONNX in forms}
-    found = [form for form in there if wanted.get(form, both)]
+    found = [form for form in there if set(MEASURED[form].split(", ")) <= set(forms)]
     return found or ["PyTorch"]
 
 
 @cache
 def opening_race() -> Race:
-    """Measure a few networks for the page to open with, in about a second; once for all who open it."""
-    return race(OPENING, limit=1.0)
+    """Measure a few networks for the page to open with, in a second or two; once for all who open it."""
+    return race(OPENING, rounds=5, limit=3.0)
 
 
 def marks(race: Race, convention: str) -> tuple[list[Mark], list[Mark]]:
@@ -211,15 +213,17 @@ def told(race: Race, convention: str, target: float) -> str:
     """
     took = race.fastest
     good = {name: NETWORKS[name] for name in took if NETWORKS[name].top1 >= target}
-    s = "s" * (race.threads > 1)
-    how = f"Measured on {race.where}; batch {race.batch}, {race.threads} thread{s}, float32, {race.turns} turns."
+    how = (
+        f"Measured on {race.where}; batch {race.batch}, {_some(race.threads, 'thread')}, float32, untrained, median of"
+        f" {_some(race.turns, 'turn')}."
+    )
     if not good:
         return (
             f"None of the {len(took)} networks reaches {target:g} %: lower the accuracy, or choose larger ones. {how}"
         )
     spent = {name: network.millions(convention) for name, network in good.items()}
     cheap, quick = min(spent, key=spent.__getitem__), min(good, key=took.__getitem__)
-    start = f"Of {len(good)} network{'s' * (len(good) > 1)} with {target:g} % or more,"
+    start = f"Of {_some(len(good), 'network')} with {target:g} % or more,"
     if cheap == quick:
         verdict = (
             f"{start} {good[cheap].title} wins on both: {spent[cheap]:.3g} M MAdds, {took[cheap]:.2f} ms an image."
@@ -232,6 +236,10 @@ def told(race: Race, convention: str, target: float) -> str:
     wrong, pairs = disagreements({name: NETWORKS[name].millions(convention) for name in took}, took)
     order = f" In {wrong} of all {pairs} pairs, the network with fewer MAdds is the slower one." if pairs else ""
     return f"{verdict}{order} {how}"
+
+
+def _some(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 # --- A budget ---------------------------------------------------------------------------------------------------------
@@ -294,7 +302,7 @@ def dial_rows(size: str, tokens: int, dim: int) -> dict[str, dict[str, float]]:
     """
     chosen = dialled(size, tokens, dim)
     own = CONFIGURATIONS[size]["tokens"]
-    named = {"as published": dialled(size, *own), f"{tokens} × {dim}": chosen}
+    named = {f"published: {own[0]} × {own[1]}": dialled(size, *own), f"yours: {tokens} × {dim}": chosen}
     return {name: {part: count / 1e6 for part, count in found.parts.items()} for name, found in named.items()}
 
 
@@ -307,7 +315,7 @@ def told_of_dials(size: str, tokens: int, dim: int) -> str:
     chosen, (m, d) = dialled(size, tokens, dim), CONFIGURATIONS[size]["tokens"]
     own = dialled(size, m, d)
     words = (
-        f"Mobile-Former-{size.upper()} with {tokens} token{'s' * (tokens > 1)} of width {dim}: {chosen.counted:,} MAdds"
+        f"Mobile-Former-{size.upper()} with {_some(tokens, 'token')} of width {dim}: {chosen.counted:,} MAdds"
         f" counted, {chosen.counted + chosen.dynamic:,} with dynamic activations; {chosen.parameters:,} parameters."
     )
     if (tokens, dim) == (m, d):
@@ -341,6 +349,10 @@ def shipped(kind: str) -> dict[str, str]:
             if card.data == KINDS[kind] and network and network[1].startswith(module) and "nano" in name:
                 found[title] = name
     return found
+
+
+def _kind(name: str) -> str:
+    return next(kind for kind, data in KINDS.items() if data == weights.card(name).data)
 
 
 @dataclass(frozen=True)
@@ -393,15 +405,21 @@ def classify(image: Float[Tensor, "3 h w"], kind: str) -> dict[str, Answer]:
 
 
 def answer_rows(answers: dict[str, Answer]) -> list[list[str]]:
-    """A row for each network: what it says, how sure it is, what comes next, time, multiply-adds, parameters, test."""
+    """A row for each network.
+
+    It says what it was trained on, its two likeliest answers, time, multiply-adds with those of dynamic activations,
+    parameters, and its accuracy on held-out images.
+    """
     found = []
     for title, answer in answers.items():
-        first, second = sorted(answer.probabilities, key=answer.probabilities.__getitem__, reverse=True)[:2]
-        shares = [f"{name} ({100 * answer.probabilities[name]:.0f} %)" for name in (first, second)]
-        counted, metrics = answer.cost, weights.card(answer.weights).metrics or {}
+        best = sorted(answer.probabilities, key=answer.probabilities.__getitem__, reverse=True)[:2]
+        metrics = weights.card(answer.weights).metrics or {}
+        numbers = (
+            answer.milliseconds, (answer.cost.counted + answer.cost.dynamic) / 1e6, answer.cost.parameters / 1e6,
+        )  # fmt: skip
         found.append([
-            title, *shares, f"{answer.milliseconds:.2f}", f"{(counted.counted + counted.dynamic) / 1e6:.2f}",
-            f"{counted.parameters / 1e6:.2f}",
+            title, _kind(answer.weights), *(f"{name} ({100 * answer.probabilities[name]:.0f} %)" for name in best),
+            *(f"{number:.2f}" for number in numbers),
             f"{metrics['accuracy (%)']:.1f}" if "accuracy (%)" in metrics else "",
         ])  # fmt: skip
     return found

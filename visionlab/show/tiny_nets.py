@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from visionlab.show.figure import Interactive
@@ -16,13 +17,13 @@ if TYPE_CHECKING:
 
 __all__ = ["accuracy_chart", "parts_chart", "probability_chart"]
 
-SYMBOLS = {"": "circle", "PyTorch": "circle", "folded": "square", "onnxruntime": "triangle-up"}
-SYMBOLS["folded, onnxruntime"] = "diamond"
+SYMBOLS = {"as written": "circle", "fast form": "square", "onnxruntime": "triangle-up"}
+SYMBOLS["fast form, onnxruntime"] = "diamond"
 ROLES = ("method", "variant", "reference", "rival", "baseline")
-WIDTH, HEIGHT, LETTER, LINE = 430, 300, 6.6, 15  # pixels of the narrowest chart's inside; of its text
+WIDTH, HEIGHT, LETTER, LINE = 430.0, 300.0, 6.6, 15.0  # pixels of the narrowest chart's inside; of its text
 BESIDE: dict[str, tuple[float, float]] = {
-    "top center": (0.5, -0.95), "bottom center": (0.5, 0.95), "middle right": (-0.1, 0), "middle left": (1.1, 0),
-    "top right": (0, -0.95), "top left": (1, -0.95), "bottom right": (0, 0.95), "bottom left": (1, 0.95),
+    "top left": (1, -0.95), "bottom right": (0, 0.95), "middle left": (1, 0), "middle right": (0, 0),
+    "top center": (0.5, -0.95), "bottom center": (0.5, 0.95), "top right": (0, -0.95), "bottom left": (1, 0.95),
 }  # fmt: skip
 """Places of a label: what share of it lies left of its mark, and how many lines below it is."""
 
@@ -63,17 +64,23 @@ def accuracy_chart(marks: Sequence[Mark], unit: str, *, budget: float | None = N
         best = min(ringed, key=lambda mark: mark.cost)
         ring = {"symbol": "circle-open", "size": 24, "color": color("rival"), "line": {"width": 3}}
         fig.add_scatter(x=[best.cost], y=[best.top1], mode="markers", marker=ring, name="the winner", hoverinfo="skip")
-    _scatter(fig, marks, _places(marks, x_range, y_range), unit)
+    _scatter(fig, marks, _places(marks, x_range, y_range, budget), unit)
     if budget is not None:
         fig.add_vline(x=budget, line={"color": color("rival"), "width": 2, "dash": "dash"})
-    fig.update_xaxes(type="log", range=x_range, title=unit, dtick="D2" if high / low < 30 else "D1")
+    ticks = [step * 10**power for power in range(-3, 7) for step in (1, 2, 5)]
+    ticks = [tick for tick in ticks if x_range[0] <= math.log10(tick) <= x_range[1]]
+    fig.update_xaxes(type="log", range=x_range, title=unit, tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks])
     fig.update_yaxes(range=y_range, title="ImageNet top-1 (%)")
-    fig.update_layout(height=430, legend=BELOW, margin={"l": 10, "r": 10, "t": 10, "b": 10})
+    fig.update_layout(height=430, legend=ABOVE, margin=EDGE)
     told = [f"{m.label}{f' ({m.form})' if m.form else ''} {m.cost:.3g}, {m.top1:g} %" for m in marks]
     return Interactive(fig, f"Accuracy against {unit}: {'; '.join(told)}.")
 
 
-BELOW: dict[str, Any] = {"orientation": "h", "y": -0.22, "yanchor": "top", "x": 0, "font": {"size": 13}}
+ABOVE: dict[str, Any] = {
+    "orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "font": {"size": 13}, "traceorder": "normal",
+}  # fmt: skip
+"""The legend: under a chart it would lie on the title of the axis where it needs two lines."""
+EDGE = {"l": 10, "r": 10, "t": 10, "b": 10}
 
 
 def parts_chart(rows: Mapping[str, Mapping[str, float]], dots: Mapping[str, float] | None = None) -> Interactive:
@@ -103,9 +110,8 @@ def parts_chart(rows: Mapping[str, Mapping[str, float]], dots: Mapping[str, floa
         fig.add_scatter(x=list(dots.values()), y=list(dots), mode="markers", marker=mark, name="as published")
     fig.update_xaxes(title="multiply-adds (M)")
     fig.update_yaxes(autorange="reversed")
-    height = 130 + 52 * len(rows) + 22 * len(parts)
-    fig.update_layout(barmode="stack", height=height, legend=BELOW, margin={"l": 10, "r": 10, "t": 10, "b": 10})
-    fig.update_layout(legend={"y": -70 / (52 * len(rows)) - 0.1})
+    height = 80 + 46 * len(rows) + 22 * (len(parts) + 1)
+    fig.update_layout(barmode="stack", height=height, legend=ABOVE, margin=EDGE)
     told = [f"{name}: " + ", ".join(f"{part} {row[part]:.2f}" for part in parts) for name, row in rows.items()]
     return Interactive(fig, f"Millions of multiply-adds. {'; '.join(told)}.")
 
@@ -132,10 +138,9 @@ def probability_chart(answers: Mapping[str, Mapping[str, float]]) -> Interactive
         )  # fmt: skip
     fig.update_xaxes(title="probability (%)", range=(0, 100))
     fig.update_yaxes(autorange="reversed")
-    height = 110 + (14 * len(answers) + 12) * len(classes)
+    height = 100 + (13 * len(answers) + 12) * len(classes)
     fig.update_layout(
-        barmode="group", bargap=0.25, height=height, margin={"l": 10, "r": 10, "t": 10, "b": 10},
-        legend=BELOW | {"y": -55 / (height - 110)},
+        barmode="group", bargap=0.25, height=height, margin=EDGE, showlegend=True, legend=ABOVE,
     )  # fmt: skip
     told = [
         f"{name}: {max(said, key=said.__getitem__)} {100 * max(said.values()):.0f} %" for name, said in answers.items()
@@ -177,35 +182,50 @@ def _scatter(fig: go.Figure, marks: Sequence[Mark], places: Mapping[int, str], u
 FAMILY_ROLES = {"MicroNet": "method", "Mobile-Former": "variant"}
 
 
-def _places(marks: Sequence[Mark], x_range: tuple[float, float], y_range: tuple[float, float]) -> dict[int, str]:
-    """Find a place for the label of each mark on which no other lies; marks of the front choose first."""
-    at = [
-        (
-            WIDTH * (math.log10(mark.cost) - x_range[0]) / (x_range[1] - x_range[0]),
-            HEIGHT * (y_range[1] - mark.top1) / (y_range[1] - y_range[0]),
-        )
-        for mark in marks
-    ]
+def _places(
+    marks: Sequence[Mark], x_range: tuple[float, float], y_range: tuple[float, float], budget: float | None
+) -> dict[int, str]:
+    """Find a place for the label of each mark where nothing else lies; marks of the front choose first."""
+
+    def across(cost: float) -> float:
+        return WIDTH * (math.log10(cost) - x_range[0]) / (x_range[1] - x_range[0])
+
+    at = [(across(m.cost), HEIGHT * (y_range[1] - m.top1) / (y_range[1] - y_range[0])) for m in marks]
     taken = [(x - 7, y - 7, x + 7, y + 7) for x, y in at]
+    taken += [(across(budget) - 2, 0.0, across(budget) + 2, HEIGHT)] if budget else []
+    front = sorted(at[i] for i, mark in enumerate(marks) if mark.front)
+    for (x0, y0), (x1, y1) in pairwise(front):
+        line = [(x0 + (x1 - x0) * t / 30, y0 + (y1 - y0) * t / 30) for t in range(3, 28)]
+        taken += [(x - 1, y - 1, x + 1, y + 1) for x, y in line]
     found: dict[int, str] = {}
     labelled: set[str] = set()
     for i in sorted(range(len(marks)), key=lambda i: (not marks[i].front, marks[i].cost)):
         if marks[i].label in labelled:
             continue
-        wide, (x, y) = LETTER * len(marks[i].label), at[i]
-        for place, (left, down) in BESIDE.items():
-            x0 = x - left * wide + (8 if place.endswith("right") else -8 if place.endswith("left") else 0)
-            box = (x0, y + down * LINE - LINE / 2, x0 + wide, y + down * LINE + LINE / 2)
-            others = taken[:i] + taken[i + 1 :]
-            if (
-                box[0] >= 0
-                and box[2] <= WIDTH
-                and box[1] >= 0
-                and box[3] <= HEIGHT
-                and not any(box[0] < x1 and x0_ < box[2] and box[1] < y1 and y0 < box[3] for x0_, y0, x1, y1 in others)
-            ):
+        for place in BESIDE:
+            box = _box(marks[i].label, place, *at[i])
+            if _inside(box) and not any(_meet(box, other) for k, other in enumerate(taken) if k != i):
                 found[i] = place
                 labelled.add(marks[i].label)
                 taken.append(box)
                 break
     return found
+
+
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom in pixels."""
+
+
+def _box(label: str, place: str, x: float, y: float) -> Box:
+    """Return what a label covers that lies so beside a mark."""
+    wide, (left, down) = LETTER * len(label), BESIDE[place]
+    x0 = x - left * wide + {"right": 9, "left": -9}.get(place.split()[1], 0) * (down == 0)
+    return x0, y + down * LINE - LINE / 2, x0 + wide, y + down * LINE + LINE / 2
+
+
+def _inside(box: Box) -> bool:
+    return box[0] >= 0 and box[1] >= 0 and box[2] <= WIDTH and box[3] <= HEIGHT
+
+
+def _meet(a: Box, b: Box) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
