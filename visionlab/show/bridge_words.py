@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["WIRES", "answer_words", "block_words", "cut_words", "no_cuts", "share_of_half"]
+__all__ = ["WIRES", "answer_words", "block_words", "cut_words", "no_cuts", "share_of_half", "strength"]
 
 WIRES = {
     "reading": "reading (Mobile→Former)",
@@ -28,6 +28,15 @@ def cut_words(cuts: Mapping[str, Any]) -> str:
     parts = [words for name, words in WIRES.items() if cuts[name]]
     parts += [f"the voice of token {token + 1}" for token in cuts["silent"]]
     return ", ".join(parts) or "nothing"
+
+
+def strength(weights: np.ndarray) -> np.ndarray:
+    """Return weights (M, h, w) of reading as strengths in [0, 1], token by token.
+
+    1 is the strongest pixel, but at least four times an even share: who looks everywhere alike is to look pale.
+    """
+    even = 1 / (weights.shape[1] * weights.shape[2])
+    return weights / np.maximum(weights.max(axis=(1, 2), keepdims=True), 4 * even)
 
 
 def share_of_half(weights: np.ndarray) -> int:

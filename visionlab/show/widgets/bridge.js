@@ -11,7 +11,7 @@ const STYLE = `
   border-radius: 4px; }
 .vl-bridge-strip { display: flex; flex-wrap: wrap; gap: 6px; align-items: stretch; margin-bottom: 12px; }
 .vl-bridge-strip button, .vl-bridge-strip label { width: 76px; padding: 3px; font-size: 12px; line-height: 1.2;
-  color: var(--vl-soft); text-align: center; }
+  color: var(--vl-soft); text-align: center; overflow-wrap: anywhere; }
 .vl-bridge-strip img { display: block; height: 48px; margin: 0 auto 2px; image-rendering: pixelated; }
 .vl-bridge-strip [aria-pressed="true"] { box-shadow: 0 0 0 3px var(--vl-brand); color: var(--vl-ink); }
 .vl-bridge-strip label { display: grid; align-content: center; border: 1px dashed var(--vl-line); border-radius: 4px;
@@ -46,13 +46,16 @@ const STYLE = `
 .vl-bridge-tokens button { min-width: 44px; padding: 2px 8px; border-left: 12px solid var(--vl-token); }
 .vl-bridge-tokens [aria-pressed="true"] { box-shadow: 0 0 0 3px var(--vl-brand); font-weight: 600; }
 .vl-bridge-cuts { display: flex; flex-wrap: wrap; gap: 4px 18px; grid-column: 2 / -1; }
-.vl-bridge-cuts select, .vl-bridge-cuts input { font: inherit; width: auto; margin: 0 5px 0 0; vertical-align: -2px; }
+.vl-bridge-cuts select, .vl-bridge-cuts input { font: inherit; width: auto; margin: 0 5px 0 0; }
+.vl-bridge-cuts input { vertical-align: -2px; }
 .vl-bridge-answer { display: grid; grid-template-columns: max-content 1fr max-content; gap: 3px 12px;
   align-items: center; margin-top: 14px; font-size: 14px; }
+@container (min-width: 720px) { .vl-bridge-many { grid-template-columns: repeat(2, max-content 1fr max-content); }
+  .vl-bridge-many output { margin-right: 14px; } }
 .vl-bridge-answer div { position: relative; height: 15px; border-radius: 2px;
   background: var(--jp-layout-color2, #eee); }
 .vl-bridge-answer u, .vl-bridge-answer i { position: absolute; left: 0; top: 0; bottom: 0; border-radius: 2px; }
-.vl-bridge-answer u { border: 2px solid var(--vl-soft); box-sizing: border-box; }
+.vl-bridge-answer u { box-shadow: inset 0 0 0 2px var(--vl-soft); }
 .vl-bridge-answer i { top: 4px; bottom: 4px; background: #0072b2; }
 .vl-bridge-answer output { font-variant-numeric: tabular-nums; color: var(--vl-soft); text-align: right; }
 .vl-bridge-answer [data-best="true"] { font-weight: 600; }
@@ -130,7 +133,7 @@ function heardLayer({ size, weights }, colours) {
       if (values[token * places + i] > values[best * places + i]) best = token;
     }
     const ahead = (values[best * places + i] - even) / (255 - even);
-    return rgba(...inks[best], 45 + Math.round(190 * Math.min(1, Math.max(0, ahead))));
+    return rgba(...inks[best], 70 + Math.round(170 * Math.min(1, Math.max(0, ahead))));
   });
 }
 
@@ -171,7 +174,8 @@ function render({ model, el }) {
   const slide = make("input", { type: "range", min: 0, max: model.get("blocks").length - 1, step: 1,
     class: "vl-bridge-block", "aria-label": "block", [OWN_KEYS]: "true" });
   const title = make("output", { "aria-hidden": "true" });
-  const answer = make("div", { class: "vl-bridge-answer" });
+  const many = model.get("scores").length > 4 ? "vl-bridge-many" : "";
+  const answer = make("div", { class: `vl-bridge-answer ${many}` });
   const readout = make("output", { class: "vl-bridge-readout", "aria-live": "polite" });
   const reset = button({}, "reset");
   const local = (name, value) => (model.set(name, value), model.save_changes(), show());
@@ -281,8 +285,8 @@ function render({ model, el }) {
     const rows = table.flatMap((row, i) => [head(i), ...row.map((value) => {
       const cell = make("span", {}, value.toFixed(2));
       const hue = value < 0 ? "213, 94, 0" : "0, 114, 178";
-      cell.style.background = `rgba(${hue}, ${Math.abs(value) * 0.75})`;
-      if (Math.abs(value) > 0.7) cell.style.color = "#fff";
+      cell.style.background = `rgba(${hue}, ${Math.abs(value)})`;
+      if (Math.abs(value) > 0.6) cell.style.color = "#fff";
       return cell;
     })]);
     cosine.replaceChildren(make("span"), ...colours.map((_, token) => head(token)), ...rows);
@@ -334,8 +338,8 @@ function render({ model, el }) {
     show();
   });
 
-  const scale = make("div", { class: "vl-bridge-scale" }, "none", layer([1, 256], (i) =>
-    rgba(...colors.subarray(3 * i, 3 * i + 3), 255)), "most");
+  const scale = make("div", { class: "vl-bridge-scale" }, "0", layer([1, 256], (i) =>
+    rgba(...colors.subarray(3 * i, 3 * i + 3), 255)), "most, or 4 times an even share");
   reading.node.append(scale);
   hearing.node.append(make("div", { class: "vl-bridge-scale" }, "stronger colour: it hears that token more"));
   const side = make("div", { class: "vl-bridge-side" },
@@ -344,7 +348,7 @@ function render({ model, el }) {
     make("span", {}, "block"), slide, title,
     make("span", {}, "token"), make("div", { class: "vl-bridge-tokens" }, ...tokens),
     make("span", {}, "cut"), make("div", { class: "vl-bridge-cuts" }, ...switches.map(({ node }) => node),
-      ...(colours.length > 1 ? [make("label", {}, silent, "silenced")] : [])));
+      ...(colours.length > 1 ? [make("label", {}, "silence ", silent)] : [])));
   const foot = make("div", { class: "vl-bridge-foot" },
     make("span", {}, "Outlined: the answer with nothing cut. Filled: the answer now."), reset);
   const body = make("div", { class: "vl-bridge-body" }, reading.node, hearing.node, side);

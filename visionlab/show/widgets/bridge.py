@@ -18,7 +18,7 @@ import traitlets as t
 from PIL import Image
 
 from visionlab.show import theme
-from visionlab.show.bridge_words import WIRES, answer_words, block_words, no_cuts
+from visionlab.show.bridge_words import WIRES, answer_words, block_words, no_cuts, strength
 
 if TYPE_CHECKING:
     from visionlab.experiments.mobile_former_probe import BlockView
@@ -190,14 +190,14 @@ def _checked_scores(scores: Mapping[str, float]) -> dict[str, float]:
 
 
 def _packed(view: BlockView, tokens: int, cuts: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """Weights as bytes: of reading, 255 is the strongest of each token; of hearing, it is 1."""
+    """Maps as bytes: 255 is the full `strength` of reading, and a weight of 1 of hearing."""
     if view.cosine.shape != (tokens, tokens):
         raise ValueError(f"{where}.cosine must be ({tokens}, {tokens}); got {view.cosine.shape}")
     read = None if view.reads is None else _checked_map(view.read, tokens, (1, 2), f"{where}.read")
     heard = None if view.hears is None else _checked_map(view.heard, tokens, 0, f"{where}.heard")
     return {
         "title": view.title,
-        "read": None if read is None else _map(read / read.max(axis=(1, 2), keepdims=True)),
+        "read": None if read is None else _map(strength(read)),
         "heard": None if heard is None else _map(heard),
         "cosine": np.round(view.cosine.astype(float), 2).tolist(),
         "words": [block_words(view.title, read, heard, token, cuts) for token in range(tokens)],
