@@ -50,6 +50,18 @@ PAPERS = (
         experiments=("world/shapes", "world/tasks"),
     ),
     Paper(
+        key="micronet",
+        title="MicroNet: Improving Image Recognition with Extremely Low FLOPs",
+        authors="Li et al., 2021",
+        arxiv="2108.05894",
+        teaches="how sparse wiring and a shuffle keep a tiny network wide, and why multiply-adds are not time",
+        front="visionlab.backbones.micronet",
+        lab="01_micronet",
+        app="tiny_nets_demo",
+        experiments=tuple(f"micronet/{name}" for name in ("wiring", "ingredients", "world", "time", "imagenet")),
+        models=("micronet_m0", "micronet_m1", "micronet_m2", "micronet_m3"),
+    ),
+    Paper(
         key="mobile_former",
         title="Mobile-Former: Bridging MobileNet and Transformer",
         authors="Chen et al., 2021",
