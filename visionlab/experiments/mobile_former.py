@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from visionlab.experiments import mobile_former_majority
+from visionlab.experiments import mobile_former_images, mobile_former_majority
+from visionlab.experiments.mobile_former_boxes import DETECTION
+from visionlab.experiments.mobile_former_costs import COST, TIME
+from visionlab.experiments.mobile_former_imagenet import IMAGENET
 
 __all__ = ["EXPERIMENTS", "WEIGHTS"]
 
-WEIGHTS = (*mobile_former_majority.WEIGHTS,)
+WEIGHTS = (*mobile_former_images.WEIGHTS, *mobile_former_majority.WEIGHTS)
 
-EXPERIMENTS = (mobile_former_majority.MAJORITY,)
+EXPERIMENTS = (
+    mobile_former_majority.MAJORITY,
+    mobile_former_images.TOKENS,
+    mobile_former_images.WORLD,
+    DETECTION,
+    COST,
+    TIME,
+    IMAGENET,
+)
