@@ -5,6 +5,7 @@ Run it with ``python apps/tiny_nets_demo.py``; the page opens at the address it 
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from typing import Any
 
@@ -17,8 +18,11 @@ try:
     from visionlab.data.pictures import middle_square
     from visionlab.experiments import tiny_nets as facts
     from visionlab.experiments import tiny_nets_desk as desk
+    from visionlab.experiments import tiny_nets_pictures as pictures
     from visionlab.show import theme
     from visionlab.show import tiny_nets as draw
+    from visionlab.show.bridge_words import WIRES, answer_words, block_words, no_cuts
+    from visionlab.show.mobile_former import bridge_view
 except ImportError as error:
     raise SystemExit(f"this app needs visionlab ({error}): run `make app` in the repository") from error
 
@@ -30,10 +34,37 @@ RACED = [
     "top-1 (%)", "top-1 from", "pixels",
 ]  # fmt: skip
 ANSWERED = ["network", "trained on", "says", "or else", "ms", "MAdds (M)", "params (M)", "right on test (%)"]
+ALONE: dict[str, Any] = {"concurrency_id": "machine", "concurrency_limit": 1}
 INTRO = """# Tiny networks
 **MicroNet** keeps a network wide and cuts its connections; **Mobile-Former** lets a few tokens tell the convolutions
 what the whole image is about. Both spend few *multiply-adds* (MAdds). Do they also spend little *time*? Here is your
 machine: ask it."""
+TOKENS = """In every block, a few **tokens** first *read* the map of pixels, then talk to each other; then each pixel
+*hears* the tokens. Move the block, choose a token; then cut wires and see what the answer owes to them."""
+ABOUT = """### How it works
+**MicroNet** replaces dense convolutions by sparse factors with a shuffle between them, so that each output still
+reaches each input by one path, and mixes groups again in its activation, *Dynamic Shift-Max*. **Mobile-Former** runs a
+MobileNet beside a transformer of six tokens or fewer, with a bridge in every block; the big side, the map, is never
+projected. The papers are arXiv 2108.05894 and 2108.05895; labs 01 and 02 show both in steps.
+
+### What is counted
+*As published* is what a paper prints; for some networks we know of no such figure, and what is counted stands in its
+place. *Counted* are convolutions, linear layers and products of attention. *Activations*: 4 multiply-adds an element
+for Dynamic Shift-Max (2 in its linear form), 2 for Mobile-Former's slopes; MicroNet's published figures contain them.
+Accuracy on ImageNet is the paper's own, or that of timm's weights where the table says so; nothing here was trained on
+ImageNet, and time does not depend on weights.
+
+### What is measured
+One forward pass in float32 on this machine's processor, networks by turns in an order drawn anew: median of all turns,
+± half of what lies between the quartiles. *Fast form*: norms folded into weights, shuffles and depthwise pairs merged;
+MicroNet has one here, others are measured as written. *onnxruntime* folds norms itself; a network is translated at
+first, which takes some seconds. For GPUs and memory: `visionlab bench NAME ...`. Times of a busy machine mean little:
+close what else runs.
+
+```python
+from visionlab.experiments.tiny_nets_desk import race, told
+print(told(race(["micronet_m3", "mobilenetv3_small_075"], batch=1, threads=1), "as published", 60.0))
+```"""
 
 
 def said(function: Callable, *values: Any, **more: Any) -> Any:
@@ -47,12 +78,16 @@ def said(function: Callable, *values: Any, **more: Any) -> Any:
 # --- Race -------------------------------------------------------------------------------------------------------------
 
 
-def race(names: list[str], forms: list[str], batch: int, threads: int, limit: float, progress=PROGRESS) -> desk.Race:
-    """Measure networks here."""
-    return said(
+def race(
+    names: list[str], forms: list[str], batch: int, threads: int, limit: float, convention: str, target: float,
+    progress: gr.Progress = PROGRESS,
+) -> tuple:  # fmt: skip
+    """Measure networks here; what was measured, and how it is shown."""
+    raced = said(
         desk.race, [TITLES.get(name, name) for name in names], forms=forms, batch=int(batch), threads=int(threads),
         limit=float(limit), hook=lambda what, share: progress(share, desc=what),
     )  # fmt: skip
+    return raced, *chart(convention, target, raced)
 
 
 def chart(convention: str, target: float, raced: desk.Race | None) -> tuple[Any, Any, str, list[list[str]]]:
@@ -76,7 +111,7 @@ def race_tab(demo: gr.Blocks) -> gr.State:
         convention = gr.Radio(
             list(facts.CONVENTIONS), value=facts.CONVENTIONS[0], label="MAdds", elem_id="convention", scale=2
         )
-        target = gr.Slider(40, 80, 60, step=1, label="at least (% on ImageNet)", elem_id="target")
+        target = gr.Slider(40, 80, 60, step=1, label="top-1 from (%)", elem_id="target")
         limit = gr.Slider(2, 60, 15, step=1, label="measure for (s)", elem_id="limit")
     go = gr.Button("measure on this machine", variant="primary", elem_id="race")
     words = gr.Textbox(label="in words", interactive=False, elem_id="race_words", lines=3)
@@ -87,14 +122,9 @@ def race_tab(demo: gr.Blocks) -> gr.State:
             by_time = gr.Plot(show_label=False, elem_id="by_time")
     table = gr.Dataframe(headers=RACED, elem_id="race_table", **TABLE)
     shown = [by_cost, by_time, words, table]
-    go.click(
-        race, [names, forms, batch, threads, limit], raced, api_name="race", show_progress_on=words,
-        concurrency_id="machine", concurrency_limit=1,
-    ).success(chart, [convention, target, raced], shown, api_visibility="private", show_progress="hidden")  # fmt: skip
-    gr.on(
-        [demo.load, convention.change, target.change], chart, [convention, target, raced], shown, api_name="chart",
-        trigger_mode="always_last", show_progress_on=words,
-    )  # fmt: skip
+    asked = [names, forms, batch, threads, limit, convention, target]
+    go.click(race, asked, [raced, *shown], api_name="race", show_progress_on=words, **ALONE)
+    live([demo.load], chart, "chart", [convention, target], shown, (raced,))
     return raced
 
 
@@ -113,31 +143,101 @@ def tensor(picture: Image.Image | None) -> torch.Tensor:
 def classify(picture: Image.Image | None) -> list[Any]:
     """Let all networks that ship say what a picture shows: a chart for each kind of training, and a table."""
     image, charts, rows = tensor(picture), [], []
-    for kind in desk.KINDS:
-        answers = said(desk.classify, image, kind)
+    for kind in pictures.KINDS:
+        answers = said(pictures.classify, image, kind)
         charts.append(draw.probability_chart({title: each.probabilities for title, each in answers.items()}).fig)
-        rows += desk.answer_rows(answers)
+        rows += pictures.answer_rows(answers)
     return [*charts, rows]
 
 
-def classify_tab(demo: gr.Blocks, picture: gr.Image) -> None:
+def classify_tab(demo: gr.Blocks) -> None:
     """Lay out the second tab."""
     gr.Markdown("Each network knows only what it was trained on, and names everything else by that as well.")
+    picture = picture_row("classify")
     shown = []
     with gr.Row():
-        for kind, known in desk.KINDS.items():
+        for kind, known in pictures.KINDS.items():
             with gr.Column(min_width=440):
                 gr.Markdown(f"### Trained on {kind}")
                 shown.append(gr.Plot(show_label=False, elem_id=f"said_{known}"))
     shown.append(gr.Dataframe(headers=ANSWERED, elem_id="answers", **TABLE))
-    live(demo, [picture], classify, "classify", [picture], shown, concurrency_id="machine")
+    live([demo.load], classify, "classify", [picture], shown)
 
 
-def live(demo: gr.Blocks, changed: list, answer: Callable, name: str, inputs: list, outputs: list, **more: Any) -> None:
-    """Let a function answer at the start, and whenever something is changed."""
+def picture_row(name: str) -> gr.Image:
+    """Lay out the choice of a picture; return it."""
+    examples = {name: to_pil_image(image) for name, image in pictures.examples().items()}
+    first = next(iter(examples))
+    with gr.Row():
+        chosen = gr.Dropdown(list(examples), value=first, label="picture", elem_id=f"{name}_name")
+        picture = gr.Image(
+            label="or your own", type="pil", sources=["upload", "clipboard"], elem_id=f"{name}_upload", height=170,
+            value=examples[first], buttons=[], alt_text="the chosen picture", format="png",
+        )  # fmt: skip
+    chosen.change(examples.__getitem__, chosen, picture, api_name=f"{name}_example", show_progress="hidden")
+    return picture
+
+
+# --- Tokens -----------------------------------------------------------------------------------------------------------
+
+
+def tokens(
+    picture: Image.Image | None, kind: str, block: float, token: str, cut: list[str], silent: list[str]
+) -> tuple:
+    """Show what a token reads and whom pixels hear in a block, and what cuts do to the answer."""
+    cuts = no_cuts() | {wire: words in cut for wire, words in WIRES.items()}
+    cuts["silent"] = tuple(int(name) - 1 for name in silent)
+    found = said(pictures.tokens, tensor(picture), kind, cuts)
+    view, one = found.views[min(int(block), len(found.views)) - 1], int(token) - 1
+    reads, hears = (None if each is None else each.mean(axis=0) for each in (view.reads, view.hears))
+    words = f"{block_words(view.title, reads, hears, one, cuts)}\n{answer_words(found.before, found.after, cuts)}"
+    drawn = Image.open(io.BytesIO(said(bridge_view, found.image, view, one).png()))
+    chart = draw.probability_chart({"nothing cut": found.before, "with the cuts": found.after})
+    return drawn, chart.fig, words
+
+
+def dials_of(kind: str) -> tuple[gr.Slider, gr.Radio, gr.CheckboxGroup]:
+    """Offer the blocks and tokens of a network."""
+    blocks, numbers = said(pictures.blocks_and_tokens, kind)
+    names = [str(number + 1) for number in range(numbers)]
+    return gr.Slider(maximum=blocks, value=1), gr.Radio(names, value="1"), gr.CheckboxGroup(names, value=[])
+
+
+def tokens_tab(demo: gr.Blocks) -> None:
+    """Lay out the third tab."""
+    gr.Markdown(TOKENS)
+    kinds = list(pictures.token_networks())
+    if not kinds:
+        gr.Markdown("*No Mobile-Former ships with this version.*")
+        return
+    picture = picture_row("tokens")
+    blocks, numbers = pictures.blocks_and_tokens(kinds[0])
+    names = [str(number + 1) for number in range(numbers)]
+    with gr.Row():
+        kind = gr.Radio(kinds, value=kinds[0], label="Mobile-Former trained on", elem_id="kind")
+        block = gr.Slider(1, blocks, 1, step=1, label="block", elem_id="block")
+        token = gr.Radio(names, value="1", label="token", elem_id="token")
+    with gr.Row():
+        cut = gr.CheckboxGroup(list(WIRES.values()), label="cut in all blocks", elem_id="cut", scale=2)
+        silent = gr.CheckboxGroup(names, label="tokens that nobody hears", elem_id="silent")
+    drawn = gr.Image(
+        show_label=False, interactive=False, elem_id="bridge", format="png", buttons=["fullscreen"],
+        alt_text="the picture, what the token reads, and which token each pixel hears most",
+    )  # fmt: skip
+    words = gr.Textbox(label="in words", interactive=False, elem_id="tokens_words", lines=3)
+    chart = gr.Plot(show_label=False, elem_id="cut_chart")
+    kind.change(dials_of, kind, [block, token, silent], api_visibility="private", show_progress="hidden")
+    live([demo.load], tokens, "tokens", [picture, kind, block, token, cut, silent], [drawn, chart, words])
+
+
+def live(starts: list, answer: Callable, name: str, inputs: list, outputs: list, more: tuple = ()) -> None:
+    """Let a function answer at some events, and whenever an input is changed.
+
+    Networks run one at a time: a measured time is to be that of one network, and cuts are those of one reader.
+    """
     gr.on(
-        [demo.load, *(part.change for part in changed)], answer, inputs, outputs, api_name=name,
-        trigger_mode="always_last", show_progress="hidden", **more,
+        [*starts, *(part.change for part in inputs)], answer, [*inputs, *more], outputs, api_name=name,
+        trigger_mode="always_last", show_progress="minimal", **ALONE,
     )  # fmt: skip
 
 
@@ -169,8 +269,8 @@ def budget_tab(demo: gr.Blocks, raced: gr.State) -> None:
         convention = gr.Radio(
             list(facts.CONVENTIONS), value=facts.CONVENTIONS[0], label="MAdds", elem_id="budget_convention"
         )
-        millions = gr.Slider(3, 520, 25, step=1, label="budget of MAdds (M)", elem_id="millions")
-        milliseconds = gr.Slider(0.5, 100, 10, step=0.5, label="budget of time (ms an image)", elem_id="milliseconds")
+        millions = gr.Slider(3, 520, 25, step=1, label="MAdds up to (M)", elem_id="millions")
+        milliseconds = gr.Slider(0.5, 100, 10, step=0.5, label="ms up to", elem_id="milliseconds")
     words = gr.Textbox(label="in words", interactive=False, elem_id="budget_words", lines=2)
     with gr.Row():
         with gr.Column(min_width=440):
@@ -178,7 +278,7 @@ def budget_tab(demo: gr.Blocks, raced: gr.State) -> None:
         with gr.Column(min_width=440):
             by_time = gr.Plot(show_label=False, elem_id="budget_time")
     controls = [convention, millions, milliseconds]
-    live(demo, [*controls, raced], budget, "budget", [*controls, raced], [by_cost, by_time, words])
+    live([demo.load, raced.change], budget, "budget", controls, [by_cost, by_time, words], (raced,))
     with gr.Row():
         with gr.Column(min_width=440):
             gr.Markdown("### What Dynamic Shift-Max adds")
@@ -191,29 +291,25 @@ def budget_tab(demo: gr.Blocks, raced: gr.State) -> None:
                 dim = gr.Slider(32, 320, 192, step=32, label="width", elem_id="dim", min_width=140)
             parts = gr.Plot(show_label=False, elem_id="parts")
             told = gr.Textbox(label="in words", interactive=False, elem_id="dial_words", lines=3)
-    live(demo, [size, tokens, dim], dial, "dial", [size, tokens, dim], [parts, told])
+    live([demo.load], dial, "dial", [size, tokens, dim], [parts, told])
 
 
 def build() -> gr.Blocks:
     """Lay out the app."""
     torch.set_num_threads(1)  # what is measured is said to be measured so
     theme.apply()
-    pictures = {name: to_pil_image(image) for name, image in desk.examples().items()}
     with gr.Blocks(title="Tiny networks", analytics_enabled=False) as demo:
         gr.Markdown(INTRO)
         with gr.Tab("Race"):
             raced = race_tab(demo)
         with gr.Tab("Classify"):
-            with gr.Row():
-                name = gr.Dropdown(list(pictures), value=next(iter(pictures)), label="picture", elem_id="name")
-                picture = gr.Image(
-                    label="or your own", type="pil", sources=["upload", "clipboard"], elem_id="upload", height=160,
-                    value=next(iter(pictures.values())), buttons=[], alt_text="the chosen picture", format="png",
-                )  # fmt: skip
-            classify_tab(demo, picture)
+            classify_tab(demo)
+        with gr.Tab("Tokens"):
+            tokens_tab(demo)
         with gr.Tab("Budget"):
             budget_tab(demo, raced)
-        name.change(lambda chosen: pictures[chosen], name, picture, api_name="example", show_progress="hidden")
+        with gr.Tab("How it works"):
+            gr.Markdown(ABOUT, elem_id="about")
     return demo
 
 

@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from functools import cache
 
 import torch
-from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch import nn
 
 from visionlab.backbones.micronet import multiply_adds_of_shift_max
 from visionlab.backbones.mobile_former import CONFIGURATIONS, MobileFormer
-from visionlab.backbones.mobile_former_bridge import Former, ToFormer, ToMobile
-from visionlab.backbones.mobile_former_mobile import DynamicReLU, Slopes
+from visionlab.experiments.mobile_former_costs import counted
 from visionlab.measure.cost import multiply_adds, parameters
 
 __all__ = [
@@ -26,7 +24,6 @@ __all__ = [
     "FAMILIES",
     "NETWORKS",
     "Cost",
-    "Dialled",
     "Mark",
     "PublishedNetwork",
     "best_within",
@@ -34,7 +31,6 @@ __all__ = [
     "dialled",
     "disagreements",
     "frontier",
-    "multiply_adds_of_activations",
 ]
 
 PAPER, TIMM = "paper", "timm's weights"
@@ -136,57 +132,21 @@ class Cost:
 
 
 def cost(network: nn.Module, size: int) -> Cost:
-    """Count a network, on any device, "meta" too, where nothing is computed."""
-    x = torch.zeros(1, 3, size, size, device=next(network.parameters()).device)
-    return Cost(size, parameters(network), multiply_adds(network, x), multiply_adds_of_activations(network, x))
+    """Count a network, on any device, "meta" too, where nothing is computed.
 
-
-def multiply_adds_of_activations(network: nn.Module, x: Tensor) -> int:
-    """Count the multiply-adds of dynamic activations in a forward pass on ``x``: see the head of this file."""
-    counts: list[int] = []
-    handles = [
-        module.register_forward_hook(lambda _module, _inputs, output: counts.append(2 * output.numel()))
-        for module in network.modules()
-        if isinstance(module, DynamicReLU)
-    ]
-    try:
-        shift_max = multiply_adds_of_shift_max(network, x)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return shift_max + sum(counts)
-
-
-@dataclass(frozen=True)
-class Dialled:
-    """A Mobile-Former with other tokens than published.
-
-    Args:
-        parameters: of it.
-        parts: multiply-adds of each part by its name; together they are all that is counted.
-        dynamic: multiply-adds of its dynamic activations.
+    PyTorch's counter hears of all networks that run meanwhile, in other threads as well: let none.
     """
-
-    parameters: int
-    parts: dict[str, int]
-    dynamic: int
-
-    @property
-    def counted(self) -> int:
-        """Multiply-adds of all parts."""
-        return sum(self.parts.values())
-
-
-PARTS: dict[type[nn.Module], str] = {
-    ToFormer: "tokens read the map",
-    Former: "tokens among themselves",
-    ToMobile: "pixels hear the tokens",
-    Slopes: "slopes of the activations",
-}
+    x = torch.zeros(1, 3, size, size, device=next(network.parameters()).device)
+    plain = multiply_adds(network, x)
+    if isinstance(network, MobileFormer):
+        dynamic = sum(counted(network, size).values()) - plain
+    else:
+        dynamic = multiply_adds_of_shift_max(network, x)
+    return Cost(size, parameters(network), plain, dynamic)
 
 
 @cache
-def dialled(size: str, tokens: int, dim: int, side: int = 224) -> Dialled:
+def dialled(size: str, tokens: int, dim: int, side: int = 224) -> tuple[int, dict[str, int]]:
     """Count a variant of Mobile-Former with ``tokens`` tokens (M) of width ``dim`` (d), without making it.
 
     Args:
@@ -194,6 +154,9 @@ def dialled(size: str, tokens: int, dim: int, side: int = 224) -> Dialled:
         tokens: M; 1 or more.
         dim: d; a multiple of 4.
         side: of the image in pixels.
+
+    Returns:
+        Its parameters, and the multiply-adds of its parts, those of dynamic activations among the slopes.
 
     Raises:
         ValueError: if there is no such variant, or the network cannot be built so.
@@ -203,34 +166,8 @@ def dialled(size: str, tokens: int, dim: int, side: int = 224) -> Dialled:
     if tokens < 1:
         raise ValueError(f"tokens: expected one or more, got {tokens}")
     with torch.device("meta"):
-        network = MobileFormer(**(CONFIGURATIONS[size] | {"tokens": (tokens, dim)})).eval()
-        x = torch.zeros(1, 3, side, side)
-    parts = dict.fromkeys(("convolutions and head", *PARTS.values()), 0)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-
-        def begin(_module: nn.Module, _inputs: object) -> None:
-            starts.append(counter.get_total_flops())
-
-        def end(module: nn.Module, _inputs: object, _output: object) -> None:
-            parts[PARTS[type(module)]] += (counter.get_total_flops() - starts.pop()) // 2
-
-        # The counter's own table by module would also hear of networks that other threads run meanwhile.
-        starts: list[int] = []
-        for module in network.modules():
-            if type(module) in PARTS:
-                module.register_forward_pre_hook(begin)
-                module.register_forward_hook(end)
-        network(x)
-    parts["convolutions and head"] = counter.get_total_flops() // 2 - sum(parts.values())
-    return Dialled(parameters(network), parts, _steered(size, side))
-
-
-@cache
-def _steered(size: str, side: int) -> int:
-    """Multiply-adds of a variant's dynamic activations, which do not depend on its tokens."""
-    with torch.device("meta"):
-        network = MobileFormer(**CONFIGURATIONS[size])
-        return multiply_adds_of_activations(network, torch.zeros(1, 3, side, side))
+        network = MobileFormer(**(CONFIGURATIONS[size] | {"tokens": (tokens, dim)}))
+    return parameters(network), counted(network, side)
 
 
 # --- Who wins ---------------------------------------------------------------------------------------------------------

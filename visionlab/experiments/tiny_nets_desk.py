@@ -1,55 +1,38 @@
-"""What the app on tiny networks does: races them on this machine, lets those that ship classify, turns dials."""
+"""What the app on tiny networks does with many of them: races on this machine, budgets, dials of Mobile-Former."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
-
-from visionlab import weights
 from visionlab.backbones.mobile_former import CONFIGURATIONS
-from visionlab.data import world
-from visionlab.data.images import load, photograph
 from visionlab.experiments.contestants import contestants_of
 from visionlab.experiments.tiny_nets import (
     NETWORKS,
-    Cost,
     Mark,
     PublishedNetwork,
     best_within,
-    cost,
     dialled,
     disagreements,
     frontier,
 )
-from visionlab.measure.cost import seconds
 from visionlab.measure.latency import Contestant, machine, take_turns
-from visionlab.predictor import Predictor
 from visionlab.programs import missing_onnx
 
 __all__ = [
     "FORMS",
-    "KINDS",
     "OPENING",
-    "Answer",
+    "SIZES",
     "Entry",
     "Race",
     "activation_rows",
-    "answer_rows",
     "budget_marks",
-    "classify",
     "dial_rows",
-    "examples",
     "marks",
     "opening_race",
     "race",
     "rows",
-    "shipped",
     "told",
     "told_of_budget",
     "told_of_dials",
@@ -300,10 +283,10 @@ def dial_rows(size: str, tokens: int, dim: int) -> dict[str, dict[str, float]]:
     Raises:
         ValueError: if there is no such variant, or the network cannot be built so.
     """
-    chosen = dialled(size, tokens, dim)
-    own = CONFIGURATIONS[size]["tokens"]
-    named = {f"published: {own[0]} × {own[1]}": dialled(size, *own), f"yours: {tokens} × {dim}": chosen}
-    return {name: {part: count / 1e6 for part, count in found.parts.items()} for name, found in named.items()}
+    _, chosen = dialled(size, tokens, dim)
+    m, d = CONFIGURATIONS[size]["tokens"]
+    named = {f"published: {m} × {d}": dialled(size, m, d)[1], f"yours: {tokens} × {dim}": chosen}
+    return {name: {part: count / 1e6 for part, count in parts.items()} for name, parts in named.items()}
 
 
 def told_of_dials(size: str, tokens: int, dim: int) -> str:
@@ -312,129 +295,13 @@ def told_of_dials(size: str, tokens: int, dim: int) -> str:
     Raises:
         ValueError: if there is no such variant, or the network cannot be built so.
     """
-    chosen, (m, d) = dialled(size, tokens, dim), CONFIGURATIONS[size]["tokens"]
-    own = dialled(size, m, d)
+    own, parts = dialled(size, tokens, dim)
+    m, d = CONFIGURATIONS[size]["tokens"]
+    count, published = sum(parts.values()), sum(dialled(size, m, d)[1].values())
     words = (
-        f"Mobile-Former-{size.upper()} with {_some(tokens, 'token')} of width {dim}: {chosen.counted:,} MAdds"
-        f" counted, {chosen.counted + chosen.dynamic:,} with dynamic activations; {chosen.parameters:,} parameters."
+        f"Mobile-Former-{size.upper()} with {_some(tokens, 'token')} of width {dim}: {count:,} MAdds with those of"
+        f" dynamic activations; {own:,} parameters."
     )
     if (tokens, dim) == (m, d):
         return f"{words} These are the published tokens."
-    change = 100 * (chosen.counted / own.counted - 1)
-    return f"{words} Published: {m} of width {d}, {own.counted:,} MAdds, so this is {change:+.1f} %."
-
-
-# --- Networks that ship -----------------------------------------------------------------------------------------------
-
-KINDS = {"satellite tiles": "eurosat_mini", "scenes of the world": "world"}
-"""What networks were trained on, and how their cards call it."""
-TITLES = {"micronet": "MicroNet", "mobile_former": "Mobile-Former", "cswin": "CSWin"}
-"""Backbones whose weights take part, by their module."""
-
-
-@cache
-def shipped(kind: str) -> dict[str, str]:
-    """Return the names of the weights that classify a kind of image, by the title of their network.
-
-    Raises:
-        ValueError: if there is no such kind.
-    """
-    if kind not in KINDS:
-        raise ValueError(f"kind: expected one of {', '.join(KINDS)}; got {kind!r}")
-    found: dict[str, str] = {}
-    for module, title in TITLES.items():
-        for name in weights.names():
-            card = weights.card(name)
-            network = re.match(r"visionlab\.backbones\.(\w+):", card.network)
-            if card.data == KINDS[kind] and network and network[1].startswith(module) and "nano" in name:
-                found[title] = name
-    return found
-
-
-def _kind(name: str) -> str:
-    return next(kind for kind, data in KINDS.items() if data == weights.card(name).data)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a network says of an image.
-
-    Args:
-        weights: their name.
-        probabilities: of its classes, in their order.
-        milliseconds: of one pass, image by image.
-        cost: parameters and multiply-adds.
-    """
-
-    weights: str
-    probabilities: dict[str, float]
-    milliseconds: float
-    cost: Cost
-
-
-@cache
-def predictor(name: str) -> Predictor:
-    """Load weights, once."""
-    return weights.load(name)
-
-
-@cache
-def _cost(name: str) -> Cost:
-    return cost(predictor(name).model, predictor(name).size)
-
-
-@torch.inference_mode()
-def classify(image: Float[Tensor, "3 h w"], kind: str) -> dict[str, Answer]:
-    """Let every network that ships for a kind of image classify one; by their titles.
-
-    Args:
-        image: in [0, 1].
-        kind: one of `KINDS`.
-
-    Raises:
-        ValueError: if there is no such kind, or the image is none.
-    """
-    answers = {}
-    for title, name in shipped(kind).items():
-        own = predictor(name)
-        prepared = own.prepare(image)
-        said = own.model(prepared).softmax(dim=-1)[0].tolist()
-        took = 1e3 * seconds(partial(own.model, prepared), repeats=7)
-        answers[title] = Answer(name, dict(zip(own.classes, said, strict=True)), took, _cost(name))
-    return answers
-
-
-def answer_rows(answers: dict[str, Answer]) -> list[list[str]]:
-    """A row for each network.
-
-    It says what it was trained on, its two likeliest answers, time, multiply-adds with those of dynamic activations,
-    parameters, and its accuracy on held-out images.
-    """
-    found = []
-    for title, answer in answers.items():
-        best = sorted(answer.probabilities, key=answer.probabilities.__getitem__, reverse=True)[:2]
-        metrics = weights.card(answer.weights).metrics or {}
-        numbers = (
-            answer.milliseconds, (answer.cost.counted + answer.cost.dynamic) / 1e6, answer.cost.parameters / 1e6,
-        )  # fmt: skip
-        found.append([
-            title, _kind(answer.weights), *(f"{name} ({100 * answer.probabilities[name]:.0f} %)" for name in best),
-            *(f"{number:.2f}" for number in numbers),
-            f"{metrics['accuracy (%)']:.1f}" if "accuracy (%)" in metrics else "",
-        ])  # fmt: skip
-    return found
-
-
-@cache
-def examples() -> dict[str, Float[Tensor, "3 h w"]]:
-    """Return pictures to start with: satellite tiles that no network has seen, scenes, photographs."""
-    tiles = load("eurosat_mini", "test")
-    scenes = world.dataset("shapes", "test", 60, size=64, distractors=0, spread=1.3)
-    chosen = {}
-    for kind in ("River", "Highway", "Residential", "SeaLake"):
-        chosen[f"satellite: {kind}"] = tiles[int((tiles.labels == tiles.classes.index(kind)).nonzero()[0])][0]
-    images, labels = scenes.tensors()
-    assert isinstance(labels, Tensor)
-    for shape in ("mushroom", "ring", "table", "cone"):
-        chosen[f"world: {shape}"] = images[labels.tolist().index(scenes.classes.index(shape))]
-    return chosen | {"a cat": photograph("chelsea", 224), "a rocket": photograph("rocket", 224)}
+    return f"{words} Published: {m} of width {d}, {published:,} MAdds; this is {100 * (count / published - 1):+.1f} %."

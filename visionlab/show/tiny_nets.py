@@ -67,7 +67,8 @@ def accuracy_chart(marks: Sequence[Mark], unit: str, *, budget: float | None = N
     _scatter(fig, marks, _places(marks, x_range, y_range, budget), unit)
     if budget is not None:
         fig.add_vline(x=budget, line={"color": color("rival"), "width": 2, "dash": "dash"})
-    ticks = [step * 10**power for power in range(-3, 7) for step in (1, 2, 5)]
+    steps = (1, 2, 5) if high > 12 * low else (1, 1.5, 2, 3, 4, 5, 6, 8)
+    ticks = [step * 10**power for power in range(-3, 7) for step in steps]
     ticks = [tick for tick in ticks if x_range[0] <= math.log10(tick) <= x_range[1]]
     fig.update_xaxes(type="log", range=x_range, title=unit, tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks])
     fig.update_yaxes(range=y_range, title="ImageNet top-1 (%)")
@@ -191,24 +192,25 @@ def _places(
         return WIDTH * (math.log10(cost) - x_range[0]) / (x_range[1] - x_range[0])
 
     at = [(across(m.cost), HEIGHT * (y_range[1] - m.top1) / (y_range[1] - y_range[0])) for m in marks]
-    taken = [(x - 7, y - 7, x + 7, y + 7) for x, y in at]
-    taken += [(across(budget) - 2, 0.0, across(budget) + 2, HEIGHT)] if budget else []
-    front = sorted(at[i] for i, mark in enumerate(marks) if mark.front)
-    for (x0, y0), (x1, y1) in pairwise(front):
+    dots = [(x - 7, y - 7, x + 7, y + 7) for x, y in at]
+    texts = [(across(budget) - 2, 0.0, across(budget) + 2, HEIGHT)] if budget else []
+    path: list[Box] = []
+    for (x0, y0), (x1, y1) in pairwise(sorted(at[i] for i, mark in enumerate(marks) if mark.front)):
         line = [(x0 + (x1 - x0) * t / 30, y0 + (y1 - y0) * t / 30) for t in range(3, 28)]
-        taken += [(x - 1, y - 1, x + 1, y + 1) for x, y in line]
+        path += [(x - 1, y - 1, x + 1, y + 1) for x, y in line]
     found: dict[int, str] = {}
-    labelled: set[str] = set()
-    for i in sorted(range(len(marks)), key=lambda i: (not marks[i].front, marks[i].cost)):
-        if marks[i].label in labelled:
-            continue
-        for place in BESIDE:
-            box = _box(marks[i].label, place, *at[i])
-            if _inside(box) and not any(_meet(box, other) for k, other in enumerate(taken) if k != i):
-                found[i] = place
-                labelled.add(marks[i].label)
-                taken.append(box)
-                break
+    order = sorted(range(len(marks)), key=lambda i: (not marks[i].front, marks[i].cost))
+    # A name on the line is better than none, for those that the line joins.
+    for which, on in ((order, [*path]), ([i for i in order if marks[i].front], [])):
+        for i in which:
+            if any(marks[k].label == marks[i].label for k in found):
+                continue
+            others = [*dots[:i], *dots[i + 1 :], *texts, *on]
+            boxes = ((place, _box(marks[i].label, place, *at[i])) for place in BESIDE)
+            free = [(p, box) for p, box in boxes if _inside(box) and not any(_meet(box, other) for other in others)]
+            if free:
+                found[i] = free[0][0]
+                texts.append(free[0][1])
     return found
 
 
