@@ -5,6 +5,7 @@ Run it with ``python apps/tiny_nets_demo.py``; the page opens at the address it 
 
 from __future__ import annotations
 
+import argparse
 import io
 from collections.abc import Callable
 from typing import Any
@@ -247,7 +248,7 @@ def live(starts: list, answer: Callable, name: str, inputs: list, outputs: list,
 def budget(convention: str, millions: float, milliseconds: float, raced: desk.Race | None) -> tuple[Any, Any, str]:
     """Name the most accurate networks within two budgets."""
     raced = raced or desk.opening_race()
-    words, by_cost, by_time = said(desk.told_of_budget, raced, convention, millions, milliseconds)
+    words, by_cost, by_time = said(desk.told_of_budget, raced, convention, float(millions), float(milliseconds))
     charts = (
         draw.accuracy_chart(desk.budget_marks(convention), "MAdds (M)", budget=float(millions), winner=by_cost),
         draw.accuracy_chart(
@@ -287,7 +288,7 @@ def budget_tab(demo: gr.Blocks, raced: gr.State) -> None:
             gr.Markdown("### Mobile-Former: M tokens of width d")
             with gr.Row():
                 size = gr.Dropdown([*desk.SIZES], value="294m", label="variant", elem_id="size", min_width=100)
-                tokens = gr.Slider(1, 12, 6, step=1, label="tokens", elem_id="tokens", min_width=140)
+                tokens = gr.Slider(1, 12, 6, step=1, label="tokens", elem_id="dials_tokens", min_width=140)
                 dim = gr.Slider(32, 320, 192, step=32, label="width", elem_id="dim", min_width=140)
             parts = gr.Plot(show_label=False, elem_id="parts")
             told = gr.Textbox(label="in words", interactive=False, elem_id="dial_words", lines=3)
@@ -320,4 +321,8 @@ def main(**options: object) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen at; this machine only by default")
+    parser.add_argument("--port", type=int, help="port; the first free one from 7860 by default")
+    asked = parser.parse_args()
+    main(server_name=asked.host, server_port=asked.port)

@@ -238,7 +238,7 @@ def told_of_budget(race: Race, convention: str, millions: float, milliseconds: f
     """
     counted = {name: (n.millions(convention), n.top1) for name, n in NETWORKS.items()}
     took = {name: (ms, NETWORKS[name].top1) for name, ms in race.fastest.items()}
-    by_cost, by_time = best_within(counted, float(millions)), best_within(took, float(milliseconds))
+    by_cost, by_time = best_within(counted, millions), best_within(took, milliseconds)
     words = []
     for name, budget, among in (
         (by_cost, f"{millions:g} M MAdds", f"all {len(counted)} networks of the table"),
