@@ -68,7 +68,7 @@ def measure_wiring(job: Job) -> Outcome:
             "multiply-adds a pixel": adds,
             "pairs connected by a multiply-add": pairs / adds,
         }
-        metrics |= {f"{name}, C = {channels}, R = {reduction}": value for name, value in found.items()}
+        metrics |= {f"{name}, C = {channels}, R = {reduction}": float(value) for name, value in found.items()}
     return Outcome(metrics)
 
 

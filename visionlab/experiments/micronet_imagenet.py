@@ -93,9 +93,15 @@ class Crops:
     workers: int = 0
 
     def batches(self, start: int, *, seed: int, batch: int, **where: Any) -> Iterator[Batch]:
-        """Load this process's share of each step's pieces, from step ``start`` on."""
+        """Load this process's share of each step's pieces, from step ``start`` on.
+
+        Raises:
+            ValueError: if there are fewer images than a batch has.
+        """
         steps = len(self.images) // batch
-        for epoch in count(start // steps if steps else 0):
+        if steps == 0:
+            raise ValueError(f"batch: {batch} samples a step, but the data set has only {len(self.images)}")
+        for epoch in count(start // steps):
             first = max(start, epoch * steps)
             stream = Shuffled(Pieces(self.images, self.size, (seed, epoch)), self.workers)
             yield from islice(stream.batches(first, seed=seed, batch=batch, **where), (epoch + 1) * steps - first)

@@ -89,7 +89,7 @@ def costs(variant: str, image: Tensor) -> dict[str, float]:
         "parameters (M)": parameters(plain) / 1e6,
         "multiply-adds (M)": (arithmetic + mixes) / 1e6,
         "multiply-adds without Shift-Max (M)": arithmetic / 1e6,
-        "operations": counted.operations,
+        "operations": float(counted.operations),
     }
 
 
