@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import random
 from pathlib import Path
 from typing import Any
 
@@ -328,15 +329,37 @@ def test_each_network_has_its_own_augmentation() -> None:
         assert ("RandomErasing" in kinds) == bool(row.erasing), name
 
 
-def test_pictures_are_never_shown_twice_alike_and_a_seed_repeats_them() -> None:
+def test_pictures_change_from_epoch_to_epoch_and_a_seed_repeats_them() -> None:
     pictures = few("eurosat_mini", "test")
     transform = imagenet.transform_of(imagenet.TABLE["mobile_former_294m"], 32)
-    first, again, other = (imagenet.Augmented(pictures, transform, seed) for seed in (0, 0, 1))
-    one, two = first[7][0], first[7][0]
-    assert not torch.equal(one, two)
-    assert torch.equal(again[7][0], one)
-    assert not torch.equal(other[7][0], one)
-    assert first[7][1] == pictures[7][1]
+    one, again, other = (imagenet.Augmented(pictures, transform, (0, epoch)) for epoch in (0, 0, 1))
+    assert torch.equal(one[7][0], again[7][0])
+    assert not torch.equal(one[7][0], other[7][0])
+    assert one[7][1] == pictures[7][1]
+    where = {"seed": 3, "batch": 5, "rank": 0, "world": 1, "device": torch.device("cpu")}
+    stream = imagenet.Passes(pictures, transform)
+    whole = [next(batches) for batches in [stream.batches(0, **where)] for _ in range(5)]
+    later = stream.batches(2, **where)
+    for images, labels in whole[2:]:
+        resumed = next(later)
+        assert torch.equal(resumed[0], images)
+        assert torch.equal(resumed[1], labels)
+
+
+def test_transforms_leave_everybodys_generators_alone() -> None:
+    def drawn() -> tuple[float, float]:
+        return random.random(), torch.rand(()).item()
+
+    random.seed(0)
+    torch.manual_seed(0)
+    expected = drawn()
+    random.seed(0)
+    torch.manual_seed(0)
+    with imagenet.all_seeded(1, 2):
+        inside = drawn()
+    assert drawn() == expected
+    with imagenet.all_seeded(1, 2):
+        assert drawn() == inside
 
 
 def test_mixed_pictures_have_mixed_targets() -> None:

@@ -14,7 +14,6 @@ def nano_network(
     tokens: tuple[int, int] = (3, 32),
     slopes: str = "token",
     channels: tuple[int, int, int, int, int] = (8, 12, 16, 32, 64),
-    lite_stride: int = 2,
 ) -> MobileFormer:
     """Build a small network: stem, a lite bottleneck, and three times a down-sampling and a regular block.
 
@@ -25,11 +24,10 @@ def nano_network(
         num_classes: outputs of the classifier.
         tokens: M and d; M = 0, with static slopes, leaves the Mobile alone.
         slopes: as of `MobileFormer`.
-        channels: of the stem and the four stages.
-        lite_stride: of the lite bottleneck; with 2 the last map has 1/32 of the image's sides, with 1 it has 1/16.
+        channels: of the stem and the four stages; the last map has 1/32 of the image's sides.
     """
     stem, first, *rest = channels
-    stages = ((Lite(2, first, lite_stride),), *((Down(4, out, 3), Regular(3 * out, out)) for out in rest))
+    stages = ((Lite(2, first, 2),), *((Down(4, out, 3), Regular(3 * out, out)) for out in rest))
     return MobileFormer(
         stages, stem=stem, tokens=tokens, slopes=slopes, head_ratio=4, head_width=128, num_classes=num_classes
     )

@@ -34,7 +34,7 @@ __all__ = ["DETECTION", "SURE", "VARIANTS", "kept_scenes"]
 SIZE = 64
 BACKBONES: dict[str, dict[str, Any]] = {
     "Mobile-Former": {"tokens": (6, 32), "slopes": "spatial"},
-    "wide Mobile": {"tokens": (0, 32), "slopes": "static", "channels": (12, 16, 20, 40, 80)},
+    "wide Mobile": {"tokens": (0, 32), "slopes": "static", "channels": (12, 18, 28, 44, 84)},
 }
 VARIANTS = tuple(BACKBONES)
 SURE = 0.5  # score from which on a box is kept to be looked at
@@ -49,10 +49,10 @@ class Boxes:
     recipe: Recipe
     n: int
     test: int
-    classes: tuple[str, ...] = ("sphere", "cube", "cone")
-    objects: int = 2
+    classes: tuple[str, ...] = ("sphere", "cube")
+    objects: int = 1
     sizes: tuple[str, ...] = ("large",)
-    queries: int = 6
+    queries: int = 4
     dim: int = 64
     blocks: tuple[int, ...] = (1, 1, 1)
     no_object: float = 0.2
@@ -78,7 +78,7 @@ def kept_scenes(preset: Boxes, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 def detector_of(variant: str, preset: Boxes) -> tuple[MobileFormerDetector, float]:
     """Return a detector, and the cost of its backbone in millions of multiply-adds."""
-    backbone = nano_network(num_classes=0, lite_stride=1, **BACKBONES[variant])
+    backbone = nano_network(num_classes=0, **BACKBONES[variant])
     network = MobileFormerDetector(
         backbone, len(preset.classes), queries=preset.queries, dim=preset.dim, blocks=preset.blocks
     )
@@ -143,11 +143,15 @@ DETECTION = Experiment(
     variants=VARIANTS,
     measure=measure_detection,
     presets={
-        "quick": Boxes(recipe=Recipe(steps=60, batch=8, learning_rate=2e-3, warmup=10), n=300, test=50),
-        "long": Boxes(recipe=Recipe(steps=700, batch=8, learning_rate=2e-3, warmup=50, ema=0.99), n=4000, test=400),
+        "quick": Boxes(recipe=Recipe(steps=60, batch=8, learning_rate=3e-3, warmup=10), n=300, test=50),
+        "long": Boxes(
+            recipe=Recipe(steps=550, batch=16, learning_rate=3e-3, weight_decay=0.01, warmup=50, ema=0.99),
+            n=2000, test=400,
+        ),
         "gpu": Boxes(
-            recipe=Recipe(steps=8000, batch=64, learning_rate=2e-3, warmup=400, ema=0.999), n=50_000, test=2000,
-            classes=("sphere", "cube", "cone", "ring"), objects=3, sizes=("medium", "large"), queries=10,
+            recipe=Recipe(steps=8000, batch=64, learning_rate=3e-3, weight_decay=0.01, warmup=400, ema=0.999),
+            n=50_000, test=2000, classes=("sphere", "cube", "cone", "ring"), objects=3, sizes=("medium", "large"),
+            queries=10,
         ),
     },
     data=("world",),
@@ -166,8 +170,9 @@ DETECTION = Experiment(
             method="Mobile-Former",
             rival="wide Mobile",
             margin=1.0,
-            remark="A minute's training of a detector in miniature. On COCO, from ImageNet's weights, Mobile-Former"
-            " gains 8.6 points of AP over MobileNetV3 under RetinaNet.",
+            remark="A minute's training, on single large objects: a head of queries learns slowly (DETR takes hundreds"
+            " of epochs), and two objects were hardly learnt in that time. On COCO, with ImageNet's weights,"
+            " Mobile-Former gains 8.6 points of AP over MobileNetV3 under RetinaNet.",
         ),
     ),
 )  # fmt: skip

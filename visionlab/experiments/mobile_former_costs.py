@@ -233,7 +233,7 @@ TIME = Experiment(
     question="Do Mobile-Former and MobileNetV3 take the time that their multiply-adds promise, on one thread?",
     variants=TIMED,
     measure=measure_time,
-    presets={"quick": Time(repeats=3), "long": Time(repeats=11)},
+    presets={"quick": Time(repeats=3), "long": Time(repeats=3)},
     defined_by=(build, contestant, take_turns, multiply_adds),
     claims=(
         _time(

@@ -7,9 +7,12 @@ trains one; without ImageNet, the smallest learns the satellite tiles that ship,
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import count, islice
+from typing import Any
 
 import numpy as np
 import timm
@@ -26,13 +29,13 @@ from visionlab.train.loop import Recipe, fit, start
 from visionlab.train.randomness import mix, seeded
 from visionlab.train.stream import Batch, Shuffled
 
-__all__ = ["IMAGENET", "TABLE", "Row"]
+__all__ = ["IMAGENET", "TABLE", "Settings"]
 
 EPOCHS, WARM_UP, BATCH, IMAGES = 450, 3, 1024, 1_281_167
 
 
 @dataclass(frozen=True)
-class Row:
+class Settings:
     """What the readme sets for one network.
 
     Attributes:
@@ -54,13 +57,13 @@ class Row:
 
 STRONG = "rand-m9-mstd0.5"
 TABLE = {
-    "mobile_former_26m": Row(8e-4, 0.08, 0.1, 0.2, STRONG, 0.0),
-    "mobile_former_52m": Row(8e-4, 0.10, 0.2, 0.2, "", 0.0),
-    "mobile_former_96m": Row(8e-4, 0.10, 0.2, 0.0, STRONG, 0.0),
-    "mobile_former_151m": Row(9e-4, 0.10, 0.2, 0.2, STRONG, 0.2),
-    "mobile_former_214m": Row(9e-4, 0.15, 0.2, 0.2, STRONG, 0.2),
-    "mobile_former_294m": Row(1e-3, 0.20, 0.3, 0.2, STRONG, 0.2),
-    "mobile_former_508m": Row(1e-3, 0.20, 0.3, 0.2, STRONG, 0.2),
+    "mobile_former_26m": Settings(8e-4, 0.08, 0.1, 0.2, STRONG, 0.0),
+    "mobile_former_52m": Settings(8e-4, 0.10, 0.2, 0.2, "", 0.0),
+    "mobile_former_96m": Settings(8e-4, 0.10, 0.2, 0.0, STRONG, 0.0),
+    "mobile_former_151m": Settings(9e-4, 0.10, 0.2, 0.2, STRONG, 0.2),
+    "mobile_former_214m": Settings(9e-4, 0.15, 0.2, 0.2, STRONG, 0.2),
+    "mobile_former_294m": Settings(1e-3, 0.20, 0.3, 0.2, STRONG, 0.2),
+    "mobile_former_508m": Settings(1e-3, 0.20, 0.3, 0.2, STRONG, 0.2),
 }
 
 
@@ -79,7 +82,7 @@ class ImageNet:
     workers: int = 0
 
 
-def transform_of(row: Row, side: int) -> Callable[[Image.Image], Tensor]:
+def transform_of(row: Settings, side: int) -> Callable[[Image.Image], Tensor]:
     """Return timm's training transform: crop, flip, RandAugment, normalisation, erasing, with the readme's settings."""
     return create_transform(
         side, is_training=True, auto_augment=row.policy or None, re_prob=row.erasing, re_mode="pixel",
@@ -87,29 +90,67 @@ def transform_of(row: Row, side: int) -> Callable[[Image.Image], Tensor]:
     )  # fmt: skip
 
 
-class Augmented(Dataset):
-    """Pictures as a transform changes them, at random, each time they are asked for.
+class Augmented(Dataset[tuple[Tensor, int]]):
+    """Pictures as a transform changes them at random: always in the same way in one epoch.
 
-    Every worker process draws from its own generators, seeded by its loader; a run that is resumed in the middle of an
-    epoch sees other crops than one that never stopped.
+    Args:
+        images: of any sizes.
+        transform: of `transform_of`.
+        seed: numbers from which, with the picture's own, its randomness follows.
     """
 
-    def __init__(self, images: ImageSet, transform: Callable[[Image.Image], Tensor], seed: int) -> None:
-        self.images, self.transform, self.seed, self.asked = images, transform, seed, 0
+    def __init__(self, images: ImageSet, transform: Callable[[Image.Image], Tensor], seed: tuple[int, ...]) -> None:
+        self.images, self.transform, self.seed = images, transform, seed
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         image, label = self.images[index]
-        picture = Image.fromarray((image.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8))
-        if torch.utils.data.get_worker_info() is None:
-            # In the main process nobody has seeded what timm draws from.
-            self.asked += 1
-            number = mix(self.seed, index, self.asked)
-            random.seed(number)
-            np.random.seed(number % 2**32)  # noqa: NPY002
-        return self.transform(picture), label
+        with all_seeded(*self.seed, index):
+            return self.transform(picture_of(image)), label
+
+
+@contextmanager
+def all_seeded(*numbers: int) -> Iterator[None]:
+    """Seed what timm's transforms draw from, Python's, numpy's and torch's generators, for the block."""
+    python, arrays, number = random.getstate(), np.random.get_state(), mix(*numbers)  # noqa: NPY002
+    random.seed(number)
+    np.random.seed(number % 2**32)  # noqa: NPY002
+    try:
+        with seeded(number):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(arrays)  # noqa: NPY002
+
+
+@dataclass(frozen=True)
+class Passes:
+    """Passes over pictures, each in a new order and with new changes.
+
+    Args:
+        images: of any sizes.
+        transform: of `transform_of`.
+        workers: processes that load in the background.
+    """
+
+    images: ImageSet
+    transform: Callable[[Image.Image], Tensor]
+    workers: int = 0
+
+    def batches(self, start: int, *, seed: int, batch: int, **where: Any) -> Iterator[Batch]:
+        """Load this process's share of each step's pictures, from step ``start`` on."""
+        steps = len(self.images) // batch
+        for epoch in count(start // steps if steps else 0):
+            first = max(start, epoch * steps)
+            stream = Shuffled(Augmented(self.images, self.transform, (seed, epoch)), self.workers)
+            yield from islice(stream.batches(first, seed=seed, batch=batch, **where), (epoch + 1) * steps - first)
+
+
+def picture_of(image: Tensor) -> Image.Image:
+    """Return an image (3, H, W) in [0, 1] as Pillow's, which timm's transforms take."""
+    return Image.fromarray((image.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8))
 
 
 def mixed(batch: Batch, rng: torch.Generator, *, alpha: float, classes: int) -> Batch:
@@ -130,7 +171,7 @@ def soft_loss(model: nn.Module, batch: Batch, *, smoothing: float) -> tuple[Tens
     return F.cross_entropy(logits, targets, label_smoothing=smoothing), {"accuracy": 100 * right}
 
 
-def recipe_of(recipe: Recipe, row: Row) -> Recipe:
+def recipe_of(recipe: Recipe, row: Settings) -> Recipe:
     """Return a recipe with the rate and decay of a network."""
     rate = recipe.learning_rate * row.rate / TABLE["mobile_former_294m"].rate
     return replace(recipe, learning_rate=rate, weight_decay=row.decay)
@@ -144,8 +185,8 @@ def accuracy_on(model: nn.Module, pictures: ImageSet, side: int, crop: float) ->
     model.eval()
     for first in range(0, len(pictures), 64):
         pairs = [pictures[i] for i in range(first, min(first + 64, len(pictures)))]
-        images = [Image.fromarray((x.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)) for x, _ in pairs]
-        answers = model(torch.stack([transform(image) for image in images]).to(device)).argmax(1).cpu()
+        images = torch.stack([transform(picture_of(image)) for image, _ in pairs])
+        answers = model(images.to(device)).argmax(1).cpu()
         right += int((answers == torch.tensor([label for _, label in pairs])).sum())
     return 100 * right / len(pictures)
 
@@ -159,7 +200,7 @@ def measure_imagenet(job: Job) -> Outcome:
         network = timm.create_model(job.variant, num_classes=classes, drop_rate=row.dropout)
     recipe = recipe_of(preset.recipe, row)
     run = fit(
-        network, Shuffled(Augmented(pictures, transform_of(row, preset.side), job.seed), workers=preset.workers),
+        network, Passes(pictures, transform_of(row, preset.side), preset.workers),
         partial(soft_loss, smoothing=preset.smoothing), recipe,
         seed=job.seed, fabric=start(recipe.precision, job.device),
         augment=partial(mixed, alpha=row.mixup, classes=classes), hook=job.hook, checkpoint=job.checkpoint,
@@ -198,5 +239,5 @@ IMAGENET = Experiment(
     data=("eurosat_mini", "imagenet"),
     folders=True,
     seeds=(),
-    defined_by=(TABLE, transform_of, Augmented, mixed, soft_loss, recipe_of, accuracy_on),
+    defined_by=(TABLE, transform_of, Augmented, Passes, mixed, soft_loss, recipe_of, accuracy_on),
 )  # fmt: skip

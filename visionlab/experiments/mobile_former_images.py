@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from timm.data import IMAGENET_DEFAULT_MEAN as IMAGENET_MEAN
 from timm.data import IMAGENET_DEFAULT_STD as IMAGENET_STD
 from torch import Tensor, nn
@@ -24,6 +23,7 @@ from visionlab.data.images import load
 from visionlab.data.transforms import dihedral, normalise
 from visionlab.data.world.questions import TEN
 from visionlab.experiments.claim import Claim, Closed
+from visionlab.experiments.cswin_images import EUROSAT_CLASSES, WORLD_MEAN, WORLD_STD, accuracy, classify_loss
 from visionlab.experiments.experiment import Experiment, Job, Outcome
 from visionlab.measure.cost import multiply_adds, parameters
 from visionlab.train.loop import Fit, Recipe, fit, start
@@ -31,12 +31,8 @@ from visionlab.train.randomness import seeded
 from visionlab.train.stream import Batch, Shuffled
 from visionlab.weights import Card
 
-__all__ = ["EUROSAT_CLASSES", "FULL", "MOBILE", "NETWORKS", "TOKENS", "WEIGHTS", "WORLD"]
+__all__ = ["FULL", "MOBILE", "NETWORKS", "TOKENS", "WEIGHTS", "WORLD"]
 
-EUROSAT_CLASSES = (
-    "AnnualCrop", "Forest", "HerbaceousVegetation", "Highway", "Industrial",
-    "Pasture", "PermanentCrop", "Residential", "River", "SeaLake",
-)  # fmt: skip
 SIZE = 64
 MOBILE, FULL = "Mobile alone", "full"
 ALONE: dict[str, Any] = {"tokens": (0, 32), "slopes": "static"}
@@ -61,23 +57,6 @@ class Tiles:
     recipe: Recipe
     variants: tuple[str, ...] = tuple(NETWORKS)
     smoothing: float = 0.1
-
-
-def classify_loss(model: nn.Module, batch: Batch, *, smoothing: float) -> tuple[Tensor, dict[str, Tensor]]:
-    """Cross-entropy with label smoothing."""
-    images, labels = batch
-    logits = model(images)
-    accuracy = (logits.argmax(dim=-1) == labels).to(logits.dtype).mean()
-    return F.cross_entropy(logits, labels, label_smoothing=smoothing), {"accuracy": 100 * accuracy}
-
-
-@torch.no_grad()
-def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """Return the accuracy in percent on normalised images."""
-    device = next(model.parameters()).device
-    model.eval()
-    answers = torch.cat([model(part.to(device)).argmax(dim=-1).cpu() for part in images.split(256)])
-    return 100 * (answers == labels).double().mean().item()
 
 
 def images_of(data: str, split: str) -> tuple[Tensor, Tensor]:
@@ -142,7 +121,7 @@ TOKENS = Experiment(
     measure=measure_tokens,
     presets={
         "quick": Tiles(recipe=Recipe(steps=150, batch=32, learning_rate=3e-3, warmup=15), variants=(MOBILE, FULL)),
-        "long": Tiles(recipe=Recipe(steps=600, batch=32, learning_rate=3e-3, warmup=60, ema=0.99)),
+        "long": Tiles(recipe=Recipe(steps=800, batch=16, learning_rate=3e-3, warmup=80, ema=0.99)),
         "gpu": Tiles(recipe=Recipe(steps=3000, batch=128, learning_rate=3e-3, warmup=200, ema=0.998)),
     },
     data=("eurosat_mini",),
@@ -191,8 +170,6 @@ TOKENS = Experiment(
 
 # --- The world: the same network on ten shapes -----------------------------------------------------------------------
 
-WORLD_MEAN, WORLD_STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
-
 
 @dataclass(frozen=True, kw_only=True)
 class World:
@@ -231,7 +208,7 @@ WORLD = Experiment(
     measure=measure_world,
     presets={
         "quick": World(recipe=Recipe(steps=150, batch=32, learning_rate=3e-3, warmup=15), n=2000),
-        "long": World(recipe=Recipe(steps=800, batch=32, learning_rate=3e-3, warmup=80, ema=0.99), n=8000),
+        "long": World(recipe=Recipe(steps=1500, batch=16, learning_rate=3e-3, warmup=100, ema=0.995), n=8000),
         "gpu": World(recipe=Recipe(steps=9000, batch=128, learning_rate=3e-3, warmup=500, ema=0.999), n=50_000),
     },
     data=("world",),

@@ -1,0 +1,97 @@
+"""Figures of Mobile-Former's results: their words are the numbers, and marks stand where they say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from visionlab.experiments.result import Result, Row
+from visionlab.show.mobile_former_results import (
+    PUBLISHED,
+    arms_figure,
+    boxes_figure,
+    majority_figure,
+    time_figure,
+    tokens_figure,
+)
+
+
+def made(values: dict[str, dict[str, float]], spread: float = 1.0) -> Result:
+    rows = [
+        Row(variant, seed, metric, value + (spread * (seed - 1) if "%" in metric or "images/s" in metric else 0))
+        for seed in range(3)
+        for variant, metrics in values.items()
+        for metric, value in metrics.items()
+    ]
+    return Result("x/y", "long", "none", "0", rows=rows)
+
+
+def test_every_network_and_every_cut_has_a_bar() -> None:
+    result = made({
+        "Mobile alone": {"accuracy (%)": 76.0},
+        "both bridges": {"accuracy (%)": 98.0, "accuracy without reading (%)": 60.0, "multiply-adds (M)": 2.4},
+    })  # fmt: skip
+    fig = majority_figure(result)
+    assert repr(fig) == (
+        "Squares answered rightly in percent. Mobile alone 76.0; both bridges 98.0; reading cut after training 60.0;"
+        " always “majority” 61.5."
+    )
+    axis = fig.fig.axes[0]
+    assert [bar.get_width() for bar in axis.patches] == pytest.approx([76, 98, 60])
+    dots = [line.get_xdata() for line in axis.lines if line.get_marker() == "o"]
+    assert np.allclose(dots, [[75, 76, 77], [97, 98, 99], [59, 60, 61]])
+    assert [label.get_text() for label in axis.get_yticklabels()][-1] == "… reading cut after training"
+
+
+def test_arms_stand_at_their_cost() -> None:
+    result = made({
+        "Mobile alone": {"accuracy (%)": 70.0, "multiply-adds (M)": 1.1},
+        "full": {"accuracy (%)": 74.0, "multiply-adds (M)": 1.42},
+    })  # fmt: skip
+    fig = arms_figure(result, ["Mobile alone", "full"], "A gain?")
+    assert repr(fig) == (
+        "Accuracy against multiply-adds. Mobile alone: 1.10 M, 70.0 [67.5, 72.5] %; full: 1.42 M, 74.0 [71.5, 76.5] %."
+    )
+    with pytest.raises(KeyError, match="wide"):
+        arms_figure(result, ["wide"], "A gain?")
+
+
+def test_ours_stand_above_the_papers() -> None:
+    result = made({name: {"accuracy (%)": 70.0 + i} for i, name in enumerate(("none", "one", "three", "narrow"))})
+    fig = tokens_figure(result, {0: "none", 1: "one", 3: "three"}, {16: "narrow", 32: "three"})
+    assert repr(fig) == (
+        "Accuracy in percent. By number of tokens, here 0: 70.0, 1: 71.0, 3: 72.0; published 1: 77.1, 3: 77.6, 6: 77.8,"
+        " 9: 77.7. By width of a token, here 16: 73.0, 32: 72.0; published 64: 76.8, 128: 77.3, 192: 77.8, 256: 77.8,"
+        " 320: 77.6."
+    )
+    below = fig.fig.axes[3]
+    assert below.lines[0].get_xdata().tolist() == list(PUBLISHED["width"])
+
+
+def test_time_stands_over_multiply_adds() -> None:
+    result = made({
+        name: {"multiply-adds (M)": cost, "images/s, batch 1": rate, "images/s, batch 8": 2 * rate}
+        for name, cost, rate in (("mobile_former_26m", 25.0, 50.0), ("mobilenetv3_large_100", 200.0, 20.0))
+    })  # fmt: skip
+    fig = time_figure(result)
+    assert repr(fig) == (
+        "Milliseconds an image on one thread, median of repetitions. batch 1: 26M 20.0, L 50.0;"
+        " batch 8: 26M 10.0, L 25.0."
+    )
+    line = fig.fig.axes[1].lines[-1]
+    assert line.get_xdata().tolist() == [25, 200]
+    assert line.get_ydata().tolist() == pytest.approx([25 / 8, 25])
+
+
+def test_each_row_has_the_truth_and_what_one_network_found() -> None:
+    truth = np.array([[0, 2, 2, 6, 4, 0], [1, 1, 1, 3, 3, 1.0]])
+    found = {"what is there": truth, "tokens": truth[:1], "none": np.zeros((0, 6))}
+    fig = boxes_figure(np.full((2, 8, 8, 3), 0.5), found, ("sphere", "cube"))
+    assert repr(fig) == (
+        "2 scenes; dashed what is there, solid what was found with a score of 0.5 or more."
+        " what is there: 2 boxes; tokens: 1 boxes; none: 0 boxes."
+    )
+    axes = np.array(fig.fig.axes).reshape(2, 2)
+    assert [[len(axis.patches) for axis in row] for row in axes] == [[2, 1], [1, 1]]
+    assert axes[0, 0].patches[1].get_bbox().extents.tolist() == [1.5, 1.5, 5.5, 3.5]
+    assert [text.get_text() for text in axes[0, 0].texts] == ["sphere"]

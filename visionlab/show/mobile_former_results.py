@@ -1,0 +1,234 @@
+"""Results of the experiments on Mobile-Former: what bridges and tokens bring, what they cost, what was found where."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from visionlab.show import theme
+from visionlab.show.figure import Figure, figure
+from visionlab.show.measured import mean_and_interval
+
+if TYPE_CHECKING:
+    from visionlab.experiments.result import Result
+
+__all__ = ["PUBLISHED", "arms_figure", "boxes_figure", "majority_figure", "time_figure", "tokens_figure"]
+
+ACCURACY = "accuracy (%)"
+CHANCE = 800 / 13  # always "majority": 8 of 13 squares on average
+CUTS = {
+    "accuracy without reading (%)": "reading cut after training",
+    "accuracy without writing (%)": "writing cut after training",
+    "accuracy with slopes held (%)": "slopes held after training",
+}
+PUBLISHED: dict[str, dict[int, float]] = {
+    "tokens": {1: 77.1, 3: 77.6, 6: 77.8, 9: 77.7},
+    "width": {64: 76.8, 128: 77.3, 192: 77.8, 256: 77.8, 320: 77.6},
+}
+"""ImageNet top-1 of Mobile-Former-294M by number and by width of its tokens (the paper's ablations, 300 epochs)."""
+
+
+def majority_figure(result: Result) -> Figure:
+    """Draw the accuracy of each network on the majority puzzle, whole and with its wires cut; a dot is a seed.
+
+    Args:
+        result: of "mobile_former/majority".
+    """
+    import matplotlib.pyplot as plt
+
+    have = {(row.variant, row.metric) for row in result.rows}
+    bars = [
+        (variant if metric == ACCURACY else f"… {CUTS[metric]}", variant, metric)
+        for variant in result.variants
+        for metric in (ACCURACY, *CUTS)
+        if (variant, metric) in have
+    ]
+    fig, axis = plt.subplots(figsize=(8.2, 0.42 * len(bars) + 1.4))
+    for place, (_, variant, metric) in enumerate(bars):
+        values = list(result.values(variant, metric).values())
+        whole = metric == ACCURACY
+        role = "method" if "Mobile" not in variant else "baseline"
+        axis.barh(
+            place, float(np.mean(values)), 0.74 if whole else 0.5, color=theme.color(role), alpha=1 if whole else 0.4,
+        )  # fmt: skip
+        axis.plot(values, [place] * len(values), "o", color="black", markersize=3.5, zorder=3)
+    axis.axvline(CHANCE, color=theme.color("reference"), linestyle=theme.dash("reference"))
+    axis.annotate(
+        "always “majority”", (CHANCE, 1), (4, 3), xycoords=("data", "axes fraction"), textcoords="offset points",
+        fontsize=10, color="#555555",
+    )  # fmt: skip
+    axis.set_yticks(range(len(bars)), [name for name, _, _ in bars])
+    axis.invert_yaxis()
+    axis.grid(axis="y", visible=False)
+    axis.set(xlim=(0, 101), xlabel="squares answered rightly (%)")
+    axis.set_title("Through which wire does the message come?", pad=20)
+    words = []
+    for name, variant, metric in bars:
+        value = result.summary(variant, metric).mean
+        words.append(f"{name.removeprefix('… ')} {value:.1f}")
+    return figure(fig, f"Squares answered rightly in percent. {'; '.join(words)}; always “majority” {CHANCE:.1f}.")
+
+
+def arms_figure(result: Result, variants: Sequence[str], title: str) -> Figure:
+    """Draw accuracy against multiply-adds of some variants, with 95 % intervals.
+
+    Args:
+        result: with the metrics "accuracy (%)" and "multiply-adds (M)".
+        variants: which, the Mobile without tokens first.
+        title: of the figure.
+
+    Raises:
+        KeyError: if a variant was not measured.
+    """
+    import matplotlib.pyplot as plt
+
+    fig, axis = plt.subplots(figsize=(7.2, 4.2))
+    words = []
+    for variant in variants:
+        cost = result.summary(variant, "multiply-adds (M)").mean
+        found = result.summary(variant, ACCURACY)
+        role = "baseline" if "Mobile" in variant else "method"
+        _point(axis, cost, found, role)
+        axis.annotate(variant, (cost, found.mean), (9, 5), textcoords="offset points", fontsize=10)
+        words.append(f"{variant}: {cost:.2f} M, {mean_and_interval(result, variant, ACCURACY)} %")
+    axis.margins(0.16)
+    axis.set(xlabel="multiply-adds of an image (M)", ylabel=ACCURACY)
+    axis.set_title(title)
+    return figure(fig, f"Accuracy against multiply-adds. {'; '.join(words)}.")
+
+
+def tokens_figure(result: Result, tokens: Mapping[int, str], widths: Mapping[int, str]) -> Figure:
+    """Draw accuracy by number and by width of the tokens, ours above and the paper's below.
+
+    Args:
+        result: of "mobile_former/tokens".
+        tokens: variants by their number of tokens.
+        widths: variants by the width of their tokens.
+    """
+    import matplotlib.pyplot as plt
+
+    fig, axes = plt.subplots(2, 2, figsize=(8.6, 6.0), sharey="row")
+    words = []
+    for column, (name, ours, label) in enumerate(
+        (("tokens", tokens, "number of tokens"), ("width", widths, "width of a token"))
+    ):
+        above, below = axes[:, column]
+        said = []
+        for x, variant in ours.items():
+            found = result.summary(variant, ACCURACY)
+            _point(above, float(x), found, "method")
+            said.append(f"{x}: {found.mean:.1f}")
+        above.plot(list(ours), [result.summary(v, ACCURACY).mean for v in ours.values()], color=theme.color("method"))
+        paper = PUBLISHED[name]
+        below.plot(list(paper), list(paper.values()), "s", color=theme.color("reference"), linestyle="-")
+        for axis, values in ((above, ours), (below, paper)):
+            axis.set_xticks(list(values))
+            axis.margins(x=0.12)
+        below.set_xlabel(label)
+        published = ", ".join(f"{x}: {value}" for x, value in paper.items())
+        words.append(f"By {label}, here {', '.join(said)}; published {published}")
+    axes[0, 0].set(ylabel="accuracy (%)", title="Here: satellite tiles, 1.4 M multiply-adds")
+    axes[1, 0].set(ylabel="top-1 (%)", title="Published: ImageNet, 294 M")
+    return figure(fig, f"Accuracy in percent. {'. '.join(words)}.")
+
+
+def time_figure(result: Result, batches: Sequence[int] = (1, 8)) -> Figure:
+    """Draw multiply-adds against the time of an image, a panel for each batch; the line is MobileNetV3-Large's rate.
+
+    Args:
+        result: of "mobile_former/time".
+        batches: images at once.
+    """
+    import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    fig, axes = plt.subplots(1, len(batches), figsize=(5.6 * len(batches), 4.8), squeeze=False, sharey=True)
+    words = []
+    for axis, batch in zip(axes[0], batches, strict=True):
+        said, points = [], {}
+        for variant in result.variants:
+            cost = result.summary(variant, "multiply-adds (M)").mean
+            rates = result.values(variant, f"images/s, batch {batch}").values()
+            points[variant] = cost, float(np.median([1000 / rate for rate in rates]))
+        for variant, (cost, ms) in points.items():
+            ours = variant.startswith("mobile_former")
+            axis.plot(
+                cost, ms, "o" if ours else "s", color=theme.color("method" if ours else "rival"), markersize=8,
+            )  # fmt: skip
+            axis.annotate(
+                _short(variant), (cost, ms), (0, 9) if ours else (0, -17), textcoords="offset points", fontsize=9,
+                ha="center",
+            )  # fmt: skip
+            said.append(f"{_short(variant)} {ms:.1f}")
+        cost, ms = points["mobilenetv3_large_100"]
+        ends = np.array([min(x for x, _ in points.values()), max(x for x, _ in points.values())])
+        axis.plot(ends, ends * ms / cost, color=theme.color("reference"), linestyle=theme.dash("reference"))
+        axis.set(xscale="log", yscale="log", xlabel="multiply-adds of an image (M)")
+        for side in (axis.xaxis, axis.yaxis):
+            side.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            side.set_major_formatter("{x:g}")
+            side.set_minor_formatter(NullFormatter())
+        axis.margins(0.16)
+        axis.set_title(f"Batch {batch}")
+        words.append(f"batch {batch}: {', '.join(said)}")
+    axes[0, 0].set_ylabel("time of an image (ms)")
+    handles: list[Any] = [
+        plt.Line2D([], [], marker=mark, linestyle="", color=theme.color(role), label=name)
+        for mark, role, name in (("o", "method", "Mobile-Former"), ("s", "rival", "MobileNetV3, large and small"))
+    ]
+    handles.append(
+        plt.Line2D([], [], color=theme.color("reference"), linestyle=theme.dash("reference"), label="at the rate of L")
+    )
+    axes[0, 0].legend(handles=handles, loc="upper left", fontsize=10)
+    return figure(fig, f"Milliseconds an image on one thread, median of repetitions. {'; '.join(words)}.")
+
+
+def boxes_figure(images: np.ndarray, boxes: Mapping[str, np.ndarray], classes: Sequence[str]) -> Figure:
+    """Draw scenes with their boxes, a row for each name.
+
+    Args:
+        images: (n, H, W, 3) in [0, 1].
+        boxes: by name, (k, 6): image, left, top, right, bottom in pixels, class from 0 on; the first is the truth,
+            which is drawn in every row.
+        classes: names.
+    """
+    import matplotlib.pyplot as plt
+    from matplotlib.patches import Rectangle
+
+    (_, truth), *found = boxes.items()
+    n = len(images)
+    fig, axes = plt.subplots(len(found), n, figsize=(2.2 * n, 2.3 * len(found) + 0.4), squeeze=False)
+    for row, (name, own) in zip(axes, found, strict=True):
+        row[0].set_ylabel(name)
+        for number, (axis, image) in enumerate(zip(row, images, strict=True)):
+            axis.imshow(image)
+            axis.set(xticks=[], yticks=[])
+            axis.grid(False)
+            for drawn, style in ((truth, {"linestyle": (0, (3, 2)), "edgecolor": "white"}), (own, {})):
+                for _, left, top, right, bottom, kind in drawn[drawn[:, 0] == number]:
+                    look: dict[str, Any] = {"edgecolor": theme.color("vertical"), "linewidth": 2.4} | style
+                    axis.add_patch(Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, **look))
+                    if drawn is own:
+                        axis.text(
+                            left, top - 1.5, classes[int(kind)], color="white", fontsize=9, va="bottom",
+                            bbox={"facecolor": "black", "alpha": 0.6, "pad": 1, "linewidth": 0},
+                        )  # fmt: skip
+    said = "; ".join(f"{name}: {len(own)} boxes" for name, own in boxes.items())
+    return figure(fig, f"{n} scenes; dashed what is there, solid what was found with a score of 0.5 or more. {said}.")
+
+
+def _point(axis: Any, x: float, found: Any, role: str) -> None:
+    """A mean with its interval over seeds."""
+    low, high = (found.low, found.high) if found.seeds > 1 else (found.mean, found.mean)
+    axis.errorbar(
+        x, found.mean, [[found.mean - low], [high - found.mean]], fmt="o", color=theme.color(role), capsize=4,
+        markersize=7, linestyle="none",
+    )  # fmt: skip
+
+
+def _short(name: str) -> str:
+    if name.startswith("mobile_former_"):
+        return name.removeprefix("mobile_former_").upper()
+    return {"small": "S", "large": "L"}[name.split("_")[1]] + (" ×0.75" if name.endswith("075") else "")
