@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pytest
+import timm
 import torch
 
 from visionlab.backbones.mobile_former_bridge import Former, ToFormer, ToMobile
 from visionlab.backbones.mobile_former_mobile import DynamicReLU
 from visionlab.exercises.mobile_former import REVEALED, dynamic_relu, read, write
+from visionlab.experiments.experiment import recorded
+from visionlab.experiments.mobile_former_costs import counted
 from visionlab.measure.cost import multiply_adds
 from visionlab.watch import watch
 
@@ -61,4 +64,25 @@ def test_the_former_alone_costs_the_same_at_every_resolution() -> None:
     assert multiply_adds(Former(32), tokens) > 0, "and it is given no map"
     answer, words = REVEALED["resolution"]
     assert answer == "the Former"
-    assert "four times as many pixels, four times the work" in words
+    assert "four times the work" in words
+    with torch.device("meta"):  # shapes decide the counts
+        big = timm.create_model("mobile_former_294m")
+    network = {side: counted(big, side) for side in (224, 448)}
+    assert network[224]["Former"] == network[448]["Former"]
+    assert f"cost {network[448]['bridges'] / network[224]['bridges']:.1f} times as much" in words
+
+
+def test_the_revealed_answers_on_the_puzzle_are_the_recorded_ones() -> None:
+    result = recorded("mobile_former/majority")
+    answer, words = REVEALED["alone"]
+    alone = result.summary("Mobile alone", "accuracy (%)").mean
+    assert answer == "about three quarters"
+    assert alone == pytest.approx(75, abs=1)
+    assert words.startswith(f"{alone:.0f} %, over {'five' if len(result.seeds) == 5 else '?'} seeds")
+    assert result.summary("wide Mobile", "accuracy (%)").mean == pytest.approx(alone, abs=1)
+    answer, words = REVEALED["cut"]
+    assert answer == "either of them"
+    assert "Either way 100 % become 50" in words
+    assert result.summary("both bridges", "accuracy (%)").mean > 99.5
+    for wire in ("reading", "writing"):
+        assert result.summary("both bridges", f"accuracy without {wire} (%)").mean == pytest.approx(50, abs=2)

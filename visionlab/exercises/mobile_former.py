@@ -11,10 +11,22 @@ from visionlab.exercises.exercise import Answer, Exercise, Property, shapes, wri
 __all__ = ["EXERCISES", "REVEALED"]
 
 REVEALED: dict[str, tuple[str | float, str]] = {
+    "alone": (
+        "about three quarters",
+        "75 %, over five seeds. That is more than always saying 'most', for what lies within its 19×19 pixels is a"
+        " sample of all: many red squares nearby make a red majority likely. A wider Mobile does no better.",
+    ),
+    "cut": (
+        "either of them",
+        "News has to get into the tokens and out again. Without reading, they are the same for every image; without"
+        " writing, they know and nobody hears it. Either way 100 % become 50: a coin, and less than without a bridge"
+        " from the start.",
+    ),
     "resolution": (
         "the Former",
-        "It only ever sees the tokens, and there are as many of them for a large image as for a small one. Mobile and"
-        " both bridges touch every pixel of the map: four times as many pixels, four times the work.",
+        "It only ever sees the tokens, and there are as many of them for a large image as for a small one. Mobile works"
+        " on every pixel: four times as many, four times the work. So do the bridges, but for what they do to the"
+        " tokens themselves: those of the 294M network cost 2.8 times as much.",
     ),
 }
 """Answer and explanation of each prediction; kept here, so that the lab's own cell does not give them away."""

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from visionlab.backbones.mobile_former import MobileFormer
 from visionlab.data.puzzles import COLOURS, majority_colour, picture
+from visionlab.experiments.mobile_former_majority import accuracy_of_squares
 from visionlab.experiments.mobile_former_probe import BlockView, Cuts, answer, applied, look
 from visionlab.predictor import Predictor
 
-__all__ = ["boards", "bridge", "painted", "puzzle_bridge", "puzzle_pictures", "says_majority"]
+__all__ = ["boards", "bridge", "majority_under", "painted", "puzzle_bridge", "puzzle_pictures", "says_majority"]
 
 CELLS, CELL, NOISE = 8, 4, 0.3
 """Of a board: cells along a side, pixels along a cell, deviation of the noise; those of `majority_colour`."""
@@ -94,6 +95,18 @@ def painted(board: np.ndarray, seed: int = 0) -> Tensor:
 def puzzle_pictures(found: list[np.ndarray], seed: int = 0) -> list[np.ndarray]:
     """Return boards as pictures (32, 32, 3) of uint8."""
     return [_picture(painted(board, seed))[0] for board in found]
+
+
+def majority_under(model: MobileFormer, n: int = 256, **changes: Any) -> float:
+    """Return how many places of squares a network labels rightly, in percent, on puzzles that it was not trained for.
+
+    Args:
+        model: answers at each place.
+        n: number of puzzles.
+        **changes: arguments of `majority_colour`.
+    """
+    drawn = majority_colour(n, generator=torch.Generator().manual_seed(1), **changes)
+    return accuracy_of_squares(model, (drawn.images, drawn.labels))
 
 
 def _picture(x: Tensor) -> np.ndarray:

@@ -54,9 +54,9 @@ def bridge_panels(image: np.ndarray, views: Sequence[BlockView]) -> Figure:
             _over(column[-1], image, *_ears(view.heard))
         words.append(f"{view.title}: {_share_words(view)}")
     for token, ax in enumerate(axes[:-1, 0]):
-        ax.set_ylabel(f"token {token + 1}", fontsize=11)
+        ax.set_ylabel(f"token {token + 1}", fontsize=11, labelpad=12)
         ax.plot([-0.03, -0.03], [0, 1], color=theme.TOKENS[token], linewidth=7, transform=ax.transAxes, clip_on=False)
-    axes[-1, 0].set_ylabel("heard most", fontsize=11)
+    axes[-1, 0].set_ylabel("heard most", fontsize=11, labelpad=12)
     said = (
         "Half of what tokens read lies on so many percent of the pixels, token by token; and so many percent of the"
         f" pixels hear each token most. {'; '.join(words)}."
@@ -239,7 +239,7 @@ def board_panels(board: np.ndarray, sure: Mapping[str, np.ndarray]) -> Figure:
     for ax in axes.flat:
         ax.imshow(board, cmap=ListedColormap(SQUARES), vmin=0, vmax=2)
         _bare(ax)
-        ax.set(xlim=(left - 0.5, right + 0.5), ylim=(bottom + 0.5, top - 0.5))
+        ax.set(xlim=(left - 0.8, right + 0.8), ylim=(bottom + 0.8, top - 0.8))
         for edge in np.arange(len(board) + 1) - 0.5:
             ax.axhline(edge, color=SQUARES[0], linewidth=2)
             ax.axvline(edge, color=SQUARES[0], linewidth=2)
