@@ -40,6 +40,8 @@ INTRO = """# Tiny networks
 **MicroNet** keeps a network wide and cuts its connections; **Mobile-Former** lets a few tokens tell the convolutions
 what the whole image is about. Both spend few *multiply-adds* (MAdds). Do they also spend little *time*? Here is your
 machine: ask it."""
+CLASSIFY = """Each network knows only what it was trained on, and names everything else by that as well. Milliseconds are
+those of one picture on one thread of this machine; multiply-adds are counted with those of dynamic activations."""
 TOKENS = """In every block, a few **tokens** first *read* the map of pixels, then talk to each other; then each pixel
 *hears* the tokens. Move the block, choose a token; then cut wires and see what the answer owes to them."""
 ABOUT = """### How it works
@@ -153,7 +155,7 @@ def classify(picture: Image.Image | None) -> list[Any]:
 
 def classify_tab(demo: gr.Blocks) -> None:
     """Lay out the second tab."""
-    gr.Markdown("Each network knows only what it was trained on, and names everything else by that as well.")
+    gr.Markdown(CLASSIFY)
     picture = picture_row("classify")
     shown = []
     with gr.Row():
@@ -190,9 +192,9 @@ def tokens(
     cuts["silent"] = tuple(int(name) - 1 for name in silent)
     found = said(pictures.tokens, tensor(picture), kind, cuts)
     view, one = found.views[min(int(block), len(found.views)) - 1], int(token) - 1
+    drawn = Image.open(io.BytesIO(said(bridge_view, found.image, view, one).png()))
     reads, hears = (None if each is None else each.mean(axis=0) for each in (view.reads, view.hears))
     words = f"{block_words(view.title, reads, hears, one, cuts)}\n{answer_words(found.before, found.after, cuts)}"
-    drawn = Image.open(io.BytesIO(said(bridge_view, found.image, view, one).png()))
     chart = draw.probability_chart({"nothing cut": found.before, "with the cuts": found.after})
     return drawn, chart.fig, words
 
