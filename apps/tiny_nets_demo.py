@@ -40,8 +40,8 @@ INTRO = """# Tiny networks
 **MicroNet** keeps a network wide and cuts its connections; **Mobile-Former** lets a few tokens tell the convolutions
 what the whole image is about. Both spend few *multiply-adds* (MAdds). Do they also spend little *time*? Here is your
 machine: ask it."""
-CLASSIFY = """Each network knows only what it was trained on, and names everything else by that as well. Milliseconds are
-those of one picture on one thread of this machine; multiply-adds are counted with those of dynamic activations."""
+CLASSIFY = """Each network knows only what it was trained on, and names everything else by that as well. Times are those
+of one picture on one thread of this machine; multiply-adds are counted with those of dynamic activations."""
 TOKENS = """In every block, a few **tokens** first *read* the map of pixels, then talk to each other; then each pixel
 *hears* the tokens. Move the block, choose a token; then cut wires and see what the answer owes to them."""
 ABOUT = """### How it works
