@@ -18,7 +18,8 @@ try:
 
     from visionlab import weights
     from visionlab.data.graded import GRADED
-    from visionlab.data.images import as_rgb, photograph
+    from visionlab.data.images import photograph
+    from visionlab.data.pictures import middle_square
     from visionlab.exercises.poison_ink import hidden
     from visionlab.experiments import poison_ink_probe as probe
     from visionlab.measure.image_quality import lpips, lpips_at_hand, ssim
@@ -31,7 +32,6 @@ try:
 except ImportError as error:
     raise SystemExit(f"this app needs visionlab ({error}): run `make app` in the repository") from error
 
-LARGEST = 40_000_000  # pixels
 BUDGET = 3  # checks of a mystery
 DATA, TILES, MANY, NETWORKS, UNCHANGED = probe.DATA, probe.TILES, probe.MANY, probe.SUSPECTS, probe.UNCHANGED
 QUICK = [name for name in CHECKS if name != "Neural Cleanse"]
@@ -79,11 +79,10 @@ def square(picture: Image.Image | None, side: int) -> torch.Tensor:
     """Return the middle of a picture as (3, side, side) in [0, 1]."""
     if picture is None:
         raise gr.Error("Choose a picture first.")
-    if picture.width * picture.height > LARGEST:
-        raise gr.Error(f"This picture has {picture.width} x {picture.height} pixels; at most 40 million are taken.")
-    edge = min(picture.size)
-    left, top = (picture.width - edge) // 2, (picture.height - edge) // 2
-    cut = as_rgb(picture).resize((side, side), Image.Resampling.BOX, (left, top, left + edge, top + edge))
+    try:
+        cut = middle_square(picture).resize((side, side), Image.Resampling.BOX)
+    except ValueError as error:
+        raise gr.Error(str(error)) from error
     return torch.from_numpy(np.asarray(cut, dtype=np.float32) / 255).permute(2, 0, 1)
 
 

@@ -105,7 +105,7 @@ def test_weights_and_data_are_listed(capsys: pytest.CaptureFixture[str]) -> None
         (["data", "make", "shapes", "--out", "new", "--form", "coco"], "form: a set of 'shapes' is written as"),
         (["data", "make", "shapes", "--out", "."], "folder: expected a new or an empty one"),
         (["lab", "99_nothing"], "lab: no '99_nothing'; there are "),
-        (["app", "nothing"], "there are noisy_points_demo, poison_ink_demo, stripes_explorer"),
+        (["app", "nothing"], "there are noisy_points_demo, poison_ink_demo, stripes_explorer, tiny_nets_demo"),
     ],
 )
 def test_mistakes_are_answered_in_one_line(

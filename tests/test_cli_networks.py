@@ -16,7 +16,8 @@ from torch import nn
 import visionlab  # noqa: F401  registers its networks
 from tests.commands import complain, say
 from tests.filling import entry
-from visionlab import cli_networks, programs
+from visionlab import programs
+from visionlab.experiments import contestants
 
 
 @pytest.fixture(autouse=True)
@@ -82,7 +83,7 @@ def test_bench_shows_the_fast_form_and_says_that_onnxruntime_is_missing(
 def test_bench_says_what_it_cannot_measure(
     capsys: pytest.CaptureFixture[str], words: tuple, complaint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli_networks, "_missing_onnx", lambda: "onnx")
+    monkeypatch.setattr(programs, "missing_onnx", lambda: "onnx")
     assert complaint in complain(capsys, "bench", *words)
 
 
@@ -165,7 +166,7 @@ def test_export_leaves_no_file_that_computes_something_else(
     wrong = trained("test_resnet")
     with torch.no_grad():
         wrong.conv1[0].weight[0] *= 1.01
-    monkeypatch.setattr(cli_networks, "_fast_form", lambda network: wrong)
+    monkeypatch.setattr(contestants, "fast_form", lambda network: wrong)
     Path("m.pt2").write_text("an older file")
     words = complain(
         capsys, "export", "test_resnet", "--checkpoint", "w.pth", "--out", "m.pt2", "--size", 32, "--folded"

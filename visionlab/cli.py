@@ -241,6 +241,7 @@ def app(name: tyro.conf.Positional[str] = "") -> None:
         return
     if name not in apps:
         raise ValueError(f"app: no {name!r}; there are {', '.join(apps)}")
+    sys.argv[1:] = []  # they were read here; an app has options of its own
     runpy.run_path(str(folder / f"{name}.py"), run_name="__main__")
 
 

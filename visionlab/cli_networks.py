@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import pickle
 from dataclasses import asdict
-from difflib import get_close_matches
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,7 +15,6 @@ from visionlab.show.progress import bar
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from visionlab.measure.latency import Contestant
 
 __all__ = ["bench", "export"]
 
@@ -49,7 +45,9 @@ def bench(
     """
     import torch
 
+    from visionlab.experiments.contestants import contestants_of, known
     from visionlab.measure.latency import machine, peak_memory, take_turns
+    from visionlab.programs import missing_onnx
     from visionlab.show.latency import latency_picture, latency_table
     from visionlab.train.checkpoint import write_whole
 
@@ -58,13 +56,13 @@ def bench(
             raise ValueError(f"{argument}: expected a name that ends in {suffix}, got {path}")
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device: expected cpu, as PyTorch finds no GPU here; got cuda")
-    names = tuple(dict.fromkeys(map(_known, names)))
+    names = tuple(dict.fromkeys(map(known, names)))
     if not names:
         raise ValueError("names: expected the names of networks in timm, got none")
-    missing = "" if device == "cuda" else _missing_onnx()
+    missing = "" if device == "cuda" else missing_onnx()
     threads = (1,) if device == "cuda" else threads
     contestants = [
-        each for name in names for each in _contestants(name, size, device, onnx=device == "cpu" and not missing)
+        each for name in names for each in contestants_of(name, size, device, onnx=device == "cpu" and not missing)
     ]
     timings = take_turns(
         contestants, batches=batches, threads=threads, repeats=repeats, device=device, hook=bar("turns", unit="round")
@@ -111,19 +109,20 @@ def export(
     """
     from torch.export import Dim
 
+    from visionlab.experiments.contestants import fast_form, known, shape_of
     from visionlab.programs import FORMS, LIMIT, checked, needs, program_file, traced
     from visionlab.train.checkpoint import write_whole
 
     if out.suffix not in FORMS:
         raise ValueError(f"out: expected a name that ends in .pt2 or .onnx, got {out}")
-    form, name = FORMS[out.suffix], _known(name)
+    form, name = FORMS[out.suffix], known(name)
     if form == "onnx":
         needs("onnx", "onnxscript", "onnxruntime")
     plain = _trained(name, checkpoint, size, classes)
-    network = _fast_form(plain) if folded else plain
+    network = fast_form(plain) if folded else plain
     if network is None:
         raise ValueError(f"folded: {name} has no fast form; the networks of MicroNet have one")
-    cases = _cases(plain, _shape(plain, size))
+    cases = _cases(plain, shape_of(plain, size))
     found: dict[str, float] = {}
 
     def write(file: Any) -> None:
@@ -135,7 +134,7 @@ def export(
 
     write_whole(out, write)
     print("\n".join(f"{case:32s} differs by {value:.1e} of the largest answer" for case, value in found.items()))
-    shape = ", ".join(map(str, _shape(plain, size)))
+    shape = ", ".join(map(str, shape_of(plain, size)))
     print(f"written to {out}, as none differs by more than {LIMIT:g}: it takes images (any number, {shape})")
     print(f"normalised from [0, 1] by {_normalisation(plain)}")
 
@@ -143,72 +142,11 @@ def export(
 # --- Parts ------------------------------------------------------------------------------------------------------------
 
 
-def _known(name: str) -> str:
-    import timm
-
-    import visionlab  # noqa: F401  registers its networks
-
-    if not timm.is_model(name):
-        near = get_close_matches(name, timm.list_models(), n=3, cutoff=0.3)
-        raise ValueError(f"name: timm has no network {name!r}; near it are {', '.join(near) or 'none'}")
-    return name
-
-
-def _missing_onnx() -> str:
-    """The first package that is missing to measure in onnxruntime, or nothing."""
-    wanted = ("onnxruntime", "onnx", "onnxscript")
-    return next((package for package in wanted if importlib.util.find_spec(package) is None), "")
-
-
-def _contestants(name: str, size: int | None, device: str, *, onnx: bool) -> list[Contestant]:
-    """The network and its fast form, in PyTorch and as programs of ONNX."""
-    import torch
-    from torch.export import Dim
-
-    from visionlab.measure.cost import multiply_adds, parameters
-    from visionlab.measure.latency import Contestant
-    from visionlab.programs import OnnxSession, program_file, traced
-
-    plain = _untrained(name, size)
-    shape, found = _shape(plain, size), []
-    images = torch.zeros(2, *shape)
-    for form, network in (("PyTorch", plain), ("folded", _fast_form(plain))):
-        if network is None:
-            continue
-        try:
-            about = (shape, parameters(plain), multiply_adds(network, images[:1]))
-        except Exception as error:
-            reason = " ".join(str(error).split())[:200]
-            raise ValueError(
-                f"size: {name} does not take images of {shape[1]} x {shape[2]} pixels: {reason}"
-            ) from error
-        make: Any = partial(_untrained, name, size, folded=form == "folded", device=device)
-        found.append(Contestant(name, form, *about, make))
-        if onnx:
-            content = program_file(traced(network, images, {0: Dim.DYNAMIC}), "onnx", answers="scores")
-            made = "onnxruntime" if network is plain else "folded, onnxruntime"
-            found.append(Contestant(name, made, *about, partial(OnnxSession, content)))
-    return found
-
-
-def _untrained(name: str, size: int | None, *, folded: bool = False, device: str = "cpu") -> nn.Module:
-    import timm
-    import torch
-
-    import visionlab  # noqa: F401  registers its networks
-
-    torch.manual_seed(0)
-    network = _at(timm.create_model(name), size)
-    if folded:
-        fast = _fast_form(network)
-        assert fast is not None
-        network = fast
-    return network.to(device)
-
-
 def _trained(name: str, checkpoint: Path, size: int | None, classes: int | None) -> nn.Module:
     import timm
     from safetensors import SafetensorError
+
+    from visionlab.experiments.contestants import at_size
 
     if not checkpoint.is_file():
         raise FileNotFoundError(f"checkpoint: there is no file {checkpoint}")
@@ -219,33 +157,7 @@ def _trained(name: str, checkpoint: Path, size: int | None, classes: int | None)
     except (RuntimeError, KeyError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:300]
         raise ValueError(f"checkpoint: {checkpoint} does not fit the network {name}: {reason}") from error
-    return _at(network, size)
-
-
-def _at(network: nn.Module, size: int | None) -> nn.Module:
-    """The network for images of another side, in evaluation mode; those with positions of their own are told."""
-    if size is not None and size < 1:
-        raise ValueError(f"size: expected a whole number of pixels >= 1, got {size}")
-    adapt: Any = getattr(network, "set_input_size", None)
-    if size is not None and adapt is not None:
-        adapt(img_size=(size, size))
-    return network.eval()
-
-
-def _fast_form(network: nn.Module) -> nn.Module | None:
-    """What computes the same faster, for networks that have such a form."""
-    from visionlab.backbones import micronet_inference, mobile_former_inference
-    from visionlab.backbones.micronet import MicroNet
-    from visionlab.backbones.mobile_former import MobileFormer
-
-    if isinstance(network, MicroNet):
-        return micronet_inference.inference_form(network)
-    return mobile_former_inference.inference_form(network) if isinstance(network, MobileFormer) else None
-
-
-def _shape(network: Any, size: int | None) -> tuple[int, int, int]:
-    channels, height, width = network.pretrained_cfg["input_size"]
-    return channels, size or height, size or width
+    return at_size(network, size)
 
 
 def _cases(network: Any, shape: tuple[int, int, int]) -> dict[str, Tensor]:

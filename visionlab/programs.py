@@ -11,12 +11,18 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-__all__ = ["FORMS", "LIMIT", "OnnxSession", "checked", "needs", "opened", "program_file", "traced"]
+__all__ = ["FORMS", "LIMIT", "OnnxSession", "checked", "missing_onnx", "needs", "opened", "program_file", "traced"]
 
 FORMS = {".pt2": "pt2", ".onnx": "onnx"}
 """Endings of files, and the forms of programs in them."""
 LIMIT = 1e-4
 """The largest difference of a program from its network, relative to the network's largest answer."""
+
+
+def missing_onnx() -> str:
+    """Return the first package that is missing to write and run ONNX, or nothing."""
+    wanted = ("onnxruntime", "onnx", "onnxscript")
+    return next((package for package in wanted if importlib.util.find_spec(package) is None), "")
 
 
 def needs(*packages: str) -> None:

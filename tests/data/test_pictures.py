@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from visionlab.data import pictures
-from visionlab.data.pictures import Picture, files, new_folder, read, squares, write
+from visionlab.data.pictures import Picture, files, middle_square, new_folder, read, squares, write
 
 
 def noise(*shape: int) -> np.ndarray:
@@ -67,6 +67,21 @@ def test_what_is_no_picture_or_too_large_is_refused_by_name(tmp_path: Path) -> N
     Image.new("1", (10_001, 10_000)).save(tmp_path / "huge.png")
     with pytest.raises(ValueError, match=r"huge\.png is not .*: 10001 x 10000 pixels, expected 100 mil"):
         read(tmp_path / "huge.png")
+
+
+def test_the_middle_square_is_upright_and_of_three_channels(tmp_path: Path) -> None:
+    pixels = noise(4, 10, 3)
+    middle = middle_square(Image.fromarray(pixels))
+    assert np.array_equal(np.asarray(middle), pixels[:, 3:7])
+    turned = Image.Exif()
+    turned[274] = 6  # a quarter turn clockwise makes it upright
+    Image.fromarray(pixels).save(tmp_path / "turned.png", exif=turned)
+    with Image.open(tmp_path / "turned.png") as opened:
+        assert np.array_equal(np.asarray(middle_square(opened)), np.rot90(pixels[:, 3:7], -1))
+    for mode in ("1", "L", "P", "RGBA", "CMYK", "I;16"):
+        assert middle_square(Image.new(mode, (3, 5))).mode == "RGB"
+    with pytest.raises(ValueError, match="This picture has 8000 x 6000 pixels; at most 40 million are taken"):
+        middle_square(Image.new("1", (8000, 6000)))
 
 
 def test_files_are_found_in_order_and_without_hidden_ones(tmp_path: Path) -> None:

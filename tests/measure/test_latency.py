@@ -63,6 +63,13 @@ def test_median_and_spread() -> None:
     assert Timing("a", "PyTorch", 1, 1, (1.0,)).spread == 0
 
 
+def test_no_round_begins_after_the_limit() -> None:
+    found = take_turns([contestant("a", 0.05)], batches=(1,), threads=(1,), repeats=50, limit=0.3)
+    assert 1 < len(found[0].seconds) < 10
+    found = take_turns([contestant("a", 0.0)], batches=(1,), threads=(1,), repeats=50, limit=0.0)
+    assert len(found[0].seconds) == 1, "one round there is"
+
+
 @pytest.mark.parametrize(
     ("setting", "words"),
     [

@@ -166,3 +166,21 @@ def test_words_of_a_block_tell_cut_from_missing() -> None:
     )
     silenced = block_words("b", corner_and_even()[0], halves()[0], 0, no_cuts() | {"silent": (0,)})
     assert silenced.endswith("; it is silenced.")
+
+
+def test_one_block_is_drawn_large() -> None:
+    seen = view("stage 1, block 1", corner_and_even(), halves())
+    shown = draw.bridge_view(IMAGE, seen, 0)
+    assert [ax.get_title() for ax in shown.fig.axes] == [
+        "the picture", "what token 1 reads: bright", "which token a pixel hears most",
+    ]  # fmt: skip
+    drawn = shown.fig.axes[1].images[-1].get_array()
+    assert (drawn[0, 0], drawn.sum()) == (1, 1), "token 1 reads one pixel"
+    names = [text.get_text() for text in shown.fig.legends[0].texts]
+    assert names == ["token 1", "token 2"]
+    assert all(has(shown, theme.TOKENS[token], 0.02) > 0.0005 for token in (0, 1)), "the legend shows their colours"
+    assert repr(shown).startswith("stage 1, block 1: read 6, 50, heard 25, 75;")
+    deaf = draw.bridge_view(IMAGE, view("stage 1, block 1", None, None), 1)
+    assert [ax.get_title() for ax in deaf.fig.axes][1:] == ["token 2 reads nothing", "no pixel listens"]
+    with pytest.raises(ValueError, match="token: expected 0 to 1, got 2"):
+        draw.bridge_view(IMAGE, seen, 2)

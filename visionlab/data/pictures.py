@@ -24,7 +24,7 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from visionlab.data.images import ImageSet, as_rgb
 
-__all__ = ["FORMS", "LARGEST", "Form", "Picture", "files", "new_folder", "read", "squares", "write"]
+__all__ = ["FORMS", "LARGEST", "Form", "Picture", "files", "middle_square", "new_folder", "read", "squares", "write"]
 
 LARGEST = 100_000_000
 """Pixels of a picture at most: more are refused before they are unpacked."""
@@ -123,6 +123,26 @@ def new_folder(folder: Path) -> Iterator[Path]:
         part.rename(folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def middle_square(picture: Image.Image, *, largest: int = 40_000_000) -> Image.Image:
+    """Return the middle of a picture as a square, upright, with three channels of 8 bits.
+
+    Args:
+        picture: anything that Pillow has opened.
+        largest: pixels that are taken at most.
+
+    Raises:
+        ValueError: it has more, or its pixels are floating-point numbers.
+    """
+    if picture.width * picture.height > largest:
+        raise ValueError(
+            f"This picture has {picture.width} x {picture.height} pixels; at most {largest // 10**6} million are taken."
+        )
+    upright = as_rgb(picture)
+    side = min(upright.size)
+    left, top = (upright.width - side) // 2, (upright.height - side) // 2
+    return upright.crop((left, top, left + side, top + side))
 
 
 def squares(

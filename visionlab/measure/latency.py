@@ -83,6 +83,7 @@ def take_turns(
     threads: Sequence[int] = (1, 2),
     repeats: int = 15,
     device: str = "cpu",
+    limit: float | None = None,
     hook: Callable[[int, int], object] | None = None,
 ) -> list[Timing]:
     """Measure a forward pass of all contestants at every batch and number of threads.
@@ -96,6 +97,7 @@ def take_turns(
         threads: that PyTorch, or onnxruntime, computes with.
         repeats: rounds.
         device: "cpu" or "cuda"; the GPU is waited for.
+        limit: seconds after which no further round begins; there is one at least.
         hook: told (rounds done, all).
 
     Raises:
@@ -110,6 +112,7 @@ def take_turns(
     seconds: dict[tuple[int, int, int], list[float]] = {setting: [] for setting in settings}
     wait = torch.cuda.synchronize if device == "cuda" else lambda: None
     before, order = torch.get_num_threads(), random.Random(0)
+    ends = None if limit is None else time.monotonic() + limit
     try:
         for done in range(1, repeats + 1):
             for i, batch, n in order.sample(settings, len(settings)):
@@ -122,6 +125,8 @@ def take_turns(
                 seconds[i, batch, n].append(time.perf_counter() - began)
             if hook is not None:
                 hook(done, repeats)
+            if ends is not None and time.monotonic() >= ends:
+                break
     finally:
         torch.set_num_threads(before)
     return [

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "board_panels",
     "bridge_panels",
+    "bridge_view",
     "cosine_panels",
     "injection_panels",
     "slope_cloud",
@@ -254,3 +255,40 @@ def board_panels(board: np.ndarray, sure: Mapping[str, np.ndarray]) -> Figure:
         ax.set_title(f"{name}: {hits} of {sum(counts)}", fontsize=11, fontweight="normal")
         words.append(f"{name} labels {hits} of {sum(counts)} right")
     return figure(fig, f"A puzzle of {'; '.join(words)}.")
+
+
+def bridge_view(image: np.ndarray, view: BlockView, token: int) -> Figure:
+    """Draw one block, large: the picture, what a token reads, and whom each pixel hears most.
+
+    Args:
+        image: (H, W, 3) in [0, 1].
+        view: of the block.
+        token: which one, counted from 0.
+
+    Raises:
+        ValueError: if there is no such token.
+    """
+    import matplotlib.pyplot as plt
+    from matplotlib.patches import Patch
+
+    number = len(view.tokens)
+    if not 0 <= token < number:
+        raise ValueError(f"token: expected 0 to {number - 1}, got {token}")
+    fig, axes = plt.subplots(1, 3, figsize=(10.2, 3.9))
+    axes[0].imshow(image)
+    _bare(axes[0])
+    _ground(axes[1], image)
+    _ground(axes[2], image)
+    titles = ["the picture", f"token {token + 1} reads nothing", "no pixel listens"]
+    if view.reads is not None:
+        _over(axes[1], image, strength(view.read)[token], theme.SEQUENTIAL)
+        titles[1] = f"what token {token + 1} reads: bright"
+    if view.hears is not None:
+        _over(axes[2], image, *_ears(view.heard))
+        titles[2] = "which token a pixel hears most"
+    for ax, title in zip(axes, titles, strict=True):
+        ax.set_title(title, fontsize=12, fontweight="normal", loc="center")
+    patches = [Patch(color=theme.TOKENS[i], label=f"token {i + 1}") for i in range(number)]
+    fig.legend(handles=patches, loc="outside lower right", ncols=number, fontsize=11)
+    words = f"{view.title}: {_share_words(view)}; in percent of the pixels, token by token."
+    return figure(fig, words)
