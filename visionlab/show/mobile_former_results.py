@@ -86,12 +86,13 @@ def arms_figure(result: Result, variants: Sequence[str], title: str) -> Figure:
 
     fig, axis = plt.subplots(figsize=(7.2, 4.2))
     words = []
-    for variant in variants:
+    for i, variant in enumerate(variants):
         cost = result.summary(variant, "multiply-adds (M)").mean
         found = result.summary(variant, ACCURACY)
         role = "baseline" if "Mobile" in variant else "method"
         _point(axis, cost, found, role)
-        axis.annotate(variant, (cost, found.mean), (9, 5), textcoords="offset points", fontsize=10)
+        above = 5 if i % 2 == 0 else -14  # names of neighbours must not lie on each other
+        axis.annotate(variant, (cost, found.mean), (9, above), textcoords="offset points", fontsize=10)
         words.append(f"{variant}: {cost:.2f} M, {mean_and_interval(result, variant, ACCURACY)} %")
     axis.margins(0.16)
     axis.set(xlabel="multiply-adds of an image (M)", ylabel=ACCURACY)
