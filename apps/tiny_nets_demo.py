@@ -29,12 +29,15 @@ except ImportError as error:
 
 PROGRESS, LARGEST = gr.Progress(), 224  # pixels of a side that are kept
 TITLES = {network.title: name for name, network in facts.NETWORKS.items()}
-TABLE = {"interactive": False, "datatype": "str", "max_height": 420, "wrap": True}
-RACED = [
-    "network", "form", "params (M)", "MAdds published (M)", "MAdds counted (M)", "activations (M)", "ms an image",
-    "top-1 (%)", "top-1 from", "pixels",
-]  # fmt: skip
-ANSWERED = ["network", "trained on", "says", "or else", "ms", "MAdds (M)", "params (M)", "right on test (%)"]
+TABLE = {"interactive": False, "datatype": "str", "max_height": 480}
+RACED = {
+    "network": 180, "form": 170, "params (M)": 100, "MAdds published": 140, "counted": 90, "activations": 110,
+    "ms an image": 130, "top-1 (%)": 90, "top-1 from": 110, "pixels": 70,
+}  # fmt: skip
+ANSWERED = {
+    "network": 130, "trained on": 170, "says": 200, "or else": 230, "ms": 70, "MAdds (M)": 100, "params (M)": 110,
+    "right on test (%)": 140,
+}  # fmt: skip
 ALONE: dict[str, Any] = {"concurrency_id": "machine", "concurrency_limit": 1}
 INTRO = """# Tiny networks
 **MicroNet** keeps a network wide and cuts its connections; **Mobile-Former** lets a few tokens tell the convolutions
@@ -78,6 +81,11 @@ def said(function: Callable, *values: Any, **more: Any) -> Any:
         raise gr.Error(str(error)) from error
 
 
+def table_of(columns: dict[str, int], name: str) -> gr.Dataframe:
+    """Lay out a table of columns with their widths in pixels; a narrow page scrolls it."""
+    return gr.Dataframe(headers=list(columns), column_widths=list(columns.values()), elem_id=name, **TABLE)
+
+
 # --- Race -------------------------------------------------------------------------------------------------------------
 
 
@@ -112,10 +120,15 @@ def race_tab(demo: gr.Blocks) -> gr.State:
         threads = gr.Radio([1, 2], value=1, label="threads", elem_id="threads", min_width=120)
     with gr.Row():
         convention = gr.Radio(
-            list(facts.CONVENTIONS), value=facts.CONVENTIONS[0], label="MAdds", elem_id="convention", scale=2
+            list(facts.CONVENTIONS),
+            value=facts.CONVENTIONS[0],
+            label="MAdds",
+            elem_id="convention",
+            scale=2,
+            min_width=420,
         )
-        target = gr.Slider(40, 80, 60, step=1, label="top-1 from (%)", elem_id="target")
-        limit = gr.Slider(2, 60, 15, step=1, label="measure for (s)", elem_id="limit")
+        target = gr.Slider(40, 80, 60, step=1, label="top-1 from (%)", elem_id="target", min_width=220)
+        limit = gr.Slider(2, 60, 15, step=1, label="measure for (s)", elem_id="limit", min_width=220)
     go = gr.Button("measure on this machine", variant="primary", elem_id="race")
     words = gr.Textbox(label="in words", interactive=False, elem_id="race_words", lines=3)
     with gr.Row():
@@ -123,7 +136,7 @@ def race_tab(demo: gr.Blocks) -> gr.State:
             by_cost = gr.Plot(show_label=False, elem_id="by_cost")
         with gr.Column(min_width=440):
             by_time = gr.Plot(show_label=False, elem_id="by_time")
-    table = gr.Dataframe(headers=RACED, elem_id="race_table", **TABLE)
+    table = table_of(RACED, "race_table")
     shown = [by_cost, by_time, words, table]
     asked = [names, forms, batch, threads, limit, convention, target]
     go.click(race, asked, [raced, *shown], api_name="race", show_progress_on=words, **ALONE)
@@ -163,7 +176,7 @@ def classify_tab(demo: gr.Blocks) -> None:
             with gr.Column(min_width=440):
                 gr.Markdown(f"### Trained on {kind}")
                 shown.append(gr.Plot(show_label=False, elem_id=f"said_{known}"))
-    shown.append(gr.Dataframe(headers=ANSWERED, elem_id="answers", **TABLE))
+    shown.append(table_of(ANSWERED, "answers"))
     live([demo.load], classify, "classify", [picture], shown)
 
 
