@@ -43,14 +43,14 @@ def test_every_network_and_every_cut_has_a_bar() -> None:
     assert [label.get_text() for label in axis.get_yticklabels()][-1] == "… reading cut after training"
 
 
-def test_arms_stand_at_their_cost() -> None:
+def test_arms_are_named_with_their_cost() -> None:
     result = made({
         "Mobile alone": {"accuracy (%)": 70.0, "multiply-adds (M)": 1.1},
         "full": {"accuracy (%)": 74.0, "multiply-adds (M)": 1.42},
     })  # fmt: skip
     fig = arms_figure(result, ["Mobile alone", "full"], "A gain?")
     assert repr(fig) == (
-        "Accuracy against multiply-adds. Mobile alone: 1.10 M, 70.0 [67.5, 72.5] %; full: 1.42 M, 74.0 [71.5, 76.5] %."
+        "Multiply-adds and accuracy. Mobile alone: 1.10 M, 70.0 [67.5, 72.5] %; full: 1.42 M, 74.0 [71.5, 76.5] %."
     )
     with pytest.raises(KeyError, match="wide"):
         arms_figure(result, ["wide"], "A gain?")

@@ -234,7 +234,6 @@ TIME = Experiment(
     variants=TIMED,
     measure=measure_time,
     presets={"quick": Time(repeats=3), "long": Time(repeats=3)},
-    seeds=(0, 1, 2),  # repetitions, not trainings
     defined_by=(build, contestant, take_turns, multiply_adds),
     claims=(
         _time(

@@ -72,7 +72,7 @@ def majority_figure(result: Result) -> Figure:
 
 
 def arms_figure(result: Result, variants: Sequence[str], title: str) -> Figure:
-    """Draw accuracy against multiply-adds of some variants, with 95 % intervals.
+    """Draw the accuracy of some variants with 95 % intervals, and name their multiply-adds.
 
     Args:
         result: with the metrics "accuracy (%)" and "multiply-adds (M)".
@@ -84,20 +84,23 @@ def arms_figure(result: Result, variants: Sequence[str], title: str) -> Figure:
     """
     import matplotlib.pyplot as plt
 
-    fig, axis = plt.subplots(figsize=(7.2, 4.2))
-    words = []
-    for i, variant in enumerate(variants):
+    fig, axis = plt.subplots(figsize=(7.6, 0.55 * len(variants) + 1.4))
+    words, names = [], []
+    for place, variant in enumerate(variants):
         cost = result.summary(variant, "multiply-adds (M)").mean
         found = result.summary(variant, ACCURACY)
         role = "baseline" if "Mobile" in variant else "method"
-        _point(axis, cost, found, role)
-        above = 5 if i % 2 == 0 else -14  # names of neighbours must not lie on each other
-        axis.annotate(variant, (cost, found.mean), (9, above), textcoords="offset points", fontsize=10)
+        low, high = (found.low, found.high) if found.seeds > 1 else (found.mean, found.mean)
+        axis.plot([low, high], [place, place], color=theme.color(role), linestyle="-")
+        axis.plot(found.mean, place, "o", color=theme.color(role), markersize=8)
+        names.append(f"{variant}, {cost:.2f} M")
         words.append(f"{variant}: {cost:.2f} M, {mean_and_interval(result, variant, ACCURACY)} %")
-    axis.margins(0.16)
-    axis.set(xlabel="multiply-adds of an image (M)", ylabel=ACCURACY)
+    axis.set_yticks(range(len(names)), names)
+    axis.invert_yaxis()
+    axis.margins(y=0.12)
+    axis.set(xlabel=ACCURACY)
     axis.set_title(title)
-    return figure(fig, f"Accuracy against multiply-adds. {'; '.join(words)}.")
+    return figure(fig, f"Multiply-adds and accuracy. {'; '.join(words)}.")
 
 
 def tokens_figure(result: Result, tokens: Mapping[int, str], widths: Mapping[int, str]) -> Figure:
@@ -208,12 +211,14 @@ def boxes_figure(images: np.ndarray, boxes: Mapping[str, np.ndarray], classes: S
             axis.set(xticks=[], yticks=[])
             axis.grid(False)
             for drawn, style in ((truth, {"linestyle": (0, (3, 2)), "edgecolor": "white"}), (own, {})):
-                for _, left, top, right, bottom, kind in drawn[drawn[:, 0] == number]:
+                for i, (_, left, top, right, bottom, kind) in enumerate(drawn[drawn[:, 0] == number]):
                     look: dict[str, Any] = {"edgecolor": theme.color("vertical"), "linewidth": 2.4} | style
                     axis.add_patch(Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, **look))
                     if drawn is own:
                         axis.text(
-                            left, top - 1.5, classes[int(kind)], color="white", fontsize=9, va="bottom",
+                            # The names of two boxes on one object stand above and below it.
+                            left, bottom + 1.5 if i % 2 else top - 1.5, classes[int(kind)], color="white", fontsize=9,
+                            va="top" if i % 2 else "bottom",
                             bbox={"facecolor": "black", "alpha": 0.6, "pad": 1, "linewidth": 0},
                         )  # fmt: skip
     said = "; ".join(f"{name}: {len(own)} boxes" for name, own in boxes.items())
