@@ -20,9 +20,8 @@ from PIL import Image
 
 from visionlab import weights
 from visionlab.experiments import tiny_nets_pictures as pictures
-from visionlab.experiments.mobile_former_probe import Cuts, answer
+from visionlab.experiments.mobile_former_probe import Cuts, answer, look
 from visionlab.experiments.tiny_nets import NETWORKS
-from visionlab.show.bridge_words import no_cuts
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -306,7 +305,7 @@ def test_a_reader_uploads_moves_a_block_and_cuts(page: Any, river: Path, tmp_pat
     x = own.prepare(opened(river))
     page.locator("#block input[type=range]").focus()
     page.keyboard.press("ArrowRight")
-    view = pictures.tokens(opened(river), FORMER, no_cuts()).views[1]
+    view = look(own.model, x)[1]  # of a network of its own: the page is using the other
     page.wait_for_function(WORDS, arg=["tokens_words", f"{view.title}: token 1"])
     page.locator("#token").get_by_label("2").check()
     page.wait_for_function(WORDS, arg=["tokens_words", f"{view.title}: token 2"])
