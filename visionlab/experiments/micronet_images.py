@@ -126,7 +126,7 @@ NOISE = (
 )
 STILL = (
     NOISE
-    + " Here the coefficients hardly learn to depend on the image: in the network that ships they move by 0.05 from"
+    + " Here the coefficients hardly learn to depend on the image: in the network that ships they move by 0.06 from"
     " tile to tile in the first block, and by 0.01 at most in all others."
 )
 

@@ -69,7 +69,9 @@ class Card:
     def build(self) -> nn.Module:
         """Build the network, untrained."""
         module, _, cls = self.network.partition(":")
-        return getattr(importlib.import_module(module), cls)(**self.kwargs)
+        # JSON knows no tuples: a list in a card was one.
+        kwargs = {key: tuple(value) if isinstance(value, list) else value for key, value in self.kwargs.items()}
+        return getattr(importlib.import_module(module), cls)(**kwargs)
 
 
 def folder() -> Path:
