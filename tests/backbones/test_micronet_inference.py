@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from itertools import pairwise
 
 import pytest
@@ -19,7 +18,6 @@ from visionlab.backbones.micronet import CONFIGURATIONS, MicroNet
 from visionlab.backbones.micronet_factorized import ChannelShuffle
 from visionlab.backbones.micronet_inference import (
     PIECES,
-    FastMicroNet,
     Gather,
     GroupedLinear,
     InPlaceShiftMax,
@@ -129,31 +127,3 @@ def test_the_plain_network_stays_as_it_is_and_shares_nothing() -> None:
 def test_a_network_that_does_not_pool_is_refused() -> None:
     with pytest.raises(ValueError, match="expected a network with global_pool 'avg', got ''"):
         inference_form(toy(global_pool=""))
-
-
-@pytest.fixture(scope="module")
-def exported() -> tuple[FastMicroNet, torch.export.ExportedProgram]:
-    fast = inference_form(toy())
-    free = torch.export.Dim.AUTO
-    return fast, torch.export.export(fast, (torch.randn(2, 3, 32, 40),), dynamic_shapes=({0: free, 2: free, 3: free},))
-
-
-def test_it_can_be_exported_with_free_batch_and_sides(exported: tuple) -> None:
-    fast, program = exported
-    for shape in ((2, 3, 32, 40), (5, 3, 47, 32)):
-        x = torch.randn(shape)
-        assert torch.allclose(program.module()(x), fast(x), atol=1e-5)
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_it_runs_in_onnxruntime(exported: tuple) -> None:
-    onnxruntime = pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnxscript")
-    fast, program = exported
-    file = io.BytesIO()
-    torch.onnx.export(program, dynamo=True, verbose=False).save(file)
-    session = onnxruntime.InferenceSession(file.getvalue(), providers=["CPUExecutionProvider"])
-    for shape in ((2, 3, 32, 40), (5, 3, 47, 32)):
-        x = torch.randn(shape)
-        (got,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
-        assert torch.allclose(torch.from_numpy(got), fast(x), atol=1e-4)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ from tests.backbones.test_mobile_former import NANO, nano
 from tests.filling import entry
 from visionlab.backbones.mobile_former import CONFIGURATIONS, MobileFormer
 from visionlab.backbones.mobile_former_cuts import cut
-from visionlab.backbones.mobile_former_inference import FastMobileFormer, inference_form
+from visionlab.backbones.mobile_former_inference import inference_form
 
 
 @pytest.fixture(scope="module", params=CONFIGURATIONS)
@@ -128,31 +127,3 @@ def test_a_pruned_network_is_refused() -> None:
     network.prune_intermediate_layers([0])
     with pytest.raises(ValueError, match="expected a whole network"):
         inference_form(network)
-
-
-@pytest.fixture(scope="module")
-def exported() -> tuple[FastMobileFormer, torch.export.ExportedProgram]:
-    fast = inference_form(nano())
-    free = torch.export.Dim.AUTO
-    return fast, torch.export.export(fast, (torch.randn(2, 3, 32, 40),), dynamic_shapes=({0: free, 2: free, 3: free},))
-
-
-def test_it_can_be_exported_with_free_batch_and_sides(exported: tuple) -> None:
-    fast, program = exported
-    for shape in ((2, 3, 32, 40), (5, 3, 47, 32)):
-        x = torch.randn(shape)
-        assert torch.allclose(program.module()(x), fast(x), atol=1e-5)
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_it_runs_in_onnxruntime(exported: tuple) -> None:
-    onnxruntime = pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnxscript")
-    fast, program = exported
-    file = io.BytesIO()
-    torch.onnx.export(program, dynamo=True, verbose=False).save(file)
-    session = onnxruntime.InferenceSession(file.getvalue(), providers=["CPUExecutionProvider"])
-    for shape in ((2, 3, 32, 40), (5, 3, 47, 32)):
-        x = torch.randn(shape)
-        (got,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
-        assert torch.allclose(torch.from_numpy(got), fast(x), atol=1e-4)

@@ -163,26 +163,6 @@ def test_tokens_run_on_any_folder_of_the_same_form(tmp_path: Path) -> None:
     assert high == pytest.approx(209.5, abs=8)
 
 
-def test_accuracy_is_the_share_of_right_answers() -> None:
-    class Threshold(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.anything = nn.Parameter(torch.zeros(1))
-
-        def forward(self, images: Tensor) -> Tensor:
-            bright = images.mean(dim=(1, 2, 3)) > 0.5
-            return torch.stack([~bright, bright], dim=1).float()
-
-    images = torch.linspace(0, 1, 600).view(-1, 1, 1, 1).expand(-1, 3, 2, 2)
-    labels = (torch.arange(600) >= 450).long()
-    assert on_images.accuracy(Threshold(), images, labels) == pytest.approx(75)
-    loss, values = on_images.classify_loss(Threshold(), (images, labels), smoothing=0.1)
-    assert values["accuracy"].item() == pytest.approx(75)
-    right, wrong = math.log(1 + math.exp(-1)), math.log(1 + math.e)
-    expected = [0.95 * hit + 0.05 * miss for hit, miss in ((right, wrong), (wrong, right))]
-    assert loss.item() == pytest.approx(0.75 * expected[0] + 0.25 * expected[1], rel=1e-5)
-
-
 @pytest.mark.parametrize("card", WEIGHTS, ids=lambda card: card.name)
 def test_cards_build_the_network_of_their_variant_also_as_json(card: Any) -> None:
     experiment = find(card.experiment)

@@ -102,7 +102,7 @@ SHARED = (
 )  # fmt: skip
 REMARK = (
     "The networks are 200 times smaller than the paper's 294M, and see thousands of images for a minute instead of 1.28"
-    " million photographs for 450 epochs. There the bridges gain 2.6 points, the slopes another 1.0, and six tokens 0.7"
+    " million photographs for 300 epochs. There the bridges gain 2.6 points, the slopes another 1.0, and six tokens 0.7"
     " over one."
 )
 _claim = partial(
