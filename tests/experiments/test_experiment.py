@@ -360,7 +360,7 @@ def test_a_stale_recorded_result_is_refused_with_the_command_that_mends_it(
     ("call", "words"),
     [
         (lambda: find("cswin/same-color"), "did you mean 'cswin/same-colour'"),
-        (lambda: find("zzz"), "there are world/shapes, world/tasks, cswin/reach"),
+        (lambda: find("zzz"), "there are world/shapes, world/tasks, micronet/wiring"),
         (lambda: toy().run("huge"), "preset: toy/gain has quick, long, got 'huge'"),
         (lambda: toy().run(variants=["new", "swin"]), "variants: toy/gain has new, old, other, got swin"),
         (lambda: toy().run(data="mars"), "data: toy/gain runs on none, got 'mars'"),
