@@ -59,3 +59,14 @@ def distance(got: Tensor, expected: dict[str, Any]) -> float:
     first = (flat[: len(head)] - head).abs().max().item() / scale
     norm = abs(flat.norm().item() - expected["l2"]) / max(expected["l2"], 1e-12)
     return max(first, norm)
+
+
+def filled(network: Any) -> Any:
+    """Give a network weights and statistics of the rule, which unlike fresh ones all matter."""
+    network.load_state_dict({key: entry(key, tuple(old.shape)) for key, old in network.state_dict().items()})
+    return network
+
+
+def difference(expected: Tensor, found: Tensor) -> float:
+    """The largest, relative to the largest number expected."""
+    return ((expected - found).abs().max() / expected.abs().max()).item()

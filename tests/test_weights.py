@@ -12,9 +12,9 @@ import torch
 from visionlab import weights
 from visionlab.data.images import load
 from visionlab.experiments import ship
-from visionlab.experiments.cswin_images import shapes_of
 from visionlab.experiments.cswin_puzzles import same_colour_under
 from visionlab.experiments.experiment import Job, find
+from visionlab.experiments.small_images import shapes_of
 from visionlab.train.checkpoint import CheckpointError
 
 

@@ -10,7 +10,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from tests.filling import entry
+from tests.filling import filled
 from visionlab.backbones.micronet import CONFIGURATIONS, MicroNet, multiply_adds_of_shift_max
 from visionlab.backbones.micronet_blocks import Row
 from visionlab.backbones.micronet_shiftmax import DynamicShiftMax
@@ -56,8 +56,7 @@ TOY = {
 def toy(**changes: object) -> MicroNet:
     """A small network with weights by the rule of the goldens: fresh ones hardly depend on the image."""
     network = MicroNet(**(TOY | changes)).eval()
-    network.load_state_dict({name: entry(name, tuple(old.shape)) for name, old in network.state_dict().items()})
-    return network
+    return filled(network)
 
 
 def meta(size: str) -> nn.Module:

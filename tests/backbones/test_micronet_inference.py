@@ -9,13 +9,12 @@ import timm
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import nn
 
 from tests.backbones.test_micronet import TOY, toy
-from tests.filling import entry
+from tests.filling import difference
 from visionlab.backbones import micronet_inference
-from visionlab.backbones.micronet import CONFIGURATIONS, MicroNet
-from visionlab.backbones.micronet_factorized import ChannelShuffle
+from visionlab.backbones.micronet import CONFIGURATIONS
 from visionlab.backbones.micronet_inference import (
     PIECES,
     Gather,
@@ -26,43 +25,9 @@ from visionlab.backbones.micronet_inference import (
 )
 
 
-@pytest.fixture(scope="module", params=CONFIGURATIONS)
-def network(request: pytest.FixtureRequest) -> MicroNet:
-    """A network with weights and statistics of the goldens' rule, unlike fresh ones."""
-    network = timm.create_model(f"micronet_{request.param}").double().eval()
-    network.load_state_dict({name: entry(name, tuple(old.shape)) for name, old in network.state_dict().items()})
-    return network
-
-
-def difference(a: Tensor, b: Tensor) -> float:
-    return ((a - b).abs().max() / a.abs().max()).item()
-
-
-@pytest.mark.parametrize("dense", [0, 4096, 10**9])
-def test_the_fast_form_computes_the_same(network: MicroNet, dense: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(micronet_inference, "DENSE", dense)
-    x = torch.randn(2, 3, 96, 65, dtype=torch.double)
-    with torch.no_grad():
-        expected = network(x)
-        assert expected.std() > 0.01
-        assert difference(expected, inference_form(network)(x)) < 1e-12
-
-
-def test_single_precision_and_other_sizes_agree(network: MicroNet) -> None:
-    fast = inference_form(network).float()
-    with torch.no_grad():
-        for size in ((224, 224), (1, 3), (33, 70)):
-            x = torch.randn(1, 3, *size)
-            assert difference(network(x.double()), fast(x)) < 1e-4
-
-
-def test_no_shuffle_and_no_norm_remains(network: MicroNet) -> None:
-    layers = list(inference_form(network).modules())
-    assert not [layer for layer in layers if isinstance(layer, (ChannelShuffle, nn.BatchNorm1d, nn.BatchNorm2d))]
-
-
-def test_the_shift_behind_every_depthwise_factor_is_a_roll(network: MicroNet) -> None:
-    for block in inference_form(network).blocks:
+@pytest.mark.parametrize("size", CONFIGURATIONS)
+def test_the_shift_behind_every_depthwise_factor_is_a_roll(size: str) -> None:
+    for block in inference_form(timm.create_model(f"micronet_{size}")).blocks:
         (behind,) = [
             next_layer
             for layer, next_layer in pairwise(block.layers)
@@ -109,19 +74,6 @@ def test_every_option_of_the_network_has_a_fast_form(
     x = torch.randn(2, 3, 31, 32, dtype=torch.double)
     with torch.no_grad():
         assert difference(network(x), inference_form(network)(x)) < 1e-12
-
-
-def test_the_plain_network_stays_as_it_is_and_shares_nothing() -> None:
-    network = toy().train()
-    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    fast = inference_form(network)
-    assert network.training
-    assert not fast.training
-    assert not any(p.requires_grad for p in fast.parameters())
-    for tensor in (*fast.parameters(), *fast.buffers()):
-        tensor.data.zero_()
-    assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
-    assert all(p.requires_grad for p in network.parameters())
 
 
 def test_a_network_that_does_not_pool_is_refused() -> None:

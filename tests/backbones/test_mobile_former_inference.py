@@ -5,27 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import timm
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from tests.backbones.test_mobile_former import NANO, nano
-from tests.filling import entry
-from visionlab.backbones.mobile_former import CONFIGURATIONS, MobileFormer
+from tests.filling import difference
+from visionlab.backbones.mobile_former import MobileFormer
 from visionlab.backbones.mobile_former_cuts import cut
 from visionlab.backbones.mobile_former_inference import inference_form
-
-
-@pytest.fixture(scope="module", params=CONFIGURATIONS)
-def network(request: pytest.FixtureRequest) -> MobileFormer:
-    """A network with weights and statistics of the goldens' rule, unlike fresh ones."""
-    network = timm.create_model(f"mobile_former_{request.param}").double().eval()
-    network.load_state_dict({name: entry(name, tuple(old.shape)) for name, old in network.state_dict().items()})
-    return network
-
-
-def difference(a: Tensor, b: Tensor) -> float:
-    return ((a - b).abs().max() / a.abs().max()).item()
 
 
 def shaken(**changes: Any) -> MobileFormer:
@@ -38,22 +25,6 @@ def shaken(**changes: Any) -> MobileFormer:
             nn.init.normal_(module.weight)
             nn.init.normal_(module.bias)
     return network
-
-
-def test_the_fast_form_computes_the_same(network: MobileFormer) -> None:
-    x = torch.randn(2, 3, 96, 65, dtype=torch.double)
-    with torch.no_grad():
-        expected = network(x)
-        assert expected.std() > 0.01
-        assert difference(expected, inference_form(network)(x)) < 1e-12
-
-
-def test_single_precision_and_other_sizes_agree(network: MobileFormer) -> None:
-    fast = inference_form(network).float()
-    with torch.no_grad():
-        for size in ((224, 224), (1, 3), (33, 70)):
-            x = torch.randn(1, 3, *size)
-            assert difference(network(x.double()), fast(x)) < 1e-4
 
 
 @pytest.mark.parametrize(
@@ -84,30 +55,6 @@ def test_what_was_cut_stays_cut(wire: str) -> None:
         cut(network, wire)
         assert difference(whole, network(x)) > 1e-6
         assert difference(network(x), inference_form(network)(x)) < 1e-12
-
-
-def test_no_norm_of_batches_and_no_small_convolution_remains(network: MobileFormer) -> None:
-    layers = list(inference_form(network).modules())
-    assert not [layer for layer in layers if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)]
-    assert all(layer.kernel_size == (3, 3) for layer in layers if isinstance(layer, nn.Conv2d))
-
-
-def test_the_images_and_the_plain_network_stay_as_they_are() -> None:
-    network = shaken().train()
-    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-    fast = inference_form(network)
-    x = torch.randn(2, 3, 32, 32, dtype=torch.double)
-    images = x.clone()
-    with torch.no_grad():
-        fast(images)
-    assert torch.equal(images, x)
-    assert network.training
-    assert not fast.training
-    assert not any(p.requires_grad for p in fast.parameters())
-    for tensor in (*fast.parameters(), *fast.buffers()):
-        tensor.data.zero_()
-    assert all(torch.equal(before[name], tensor) for name, tensor in network.state_dict().items())
-    assert all(p.requires_grad for p in network.parameters())
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -155,6 +155,29 @@ def chromium() -> Iterator[Any]:
         browser = play.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def app_page(chromium: Any) -> Iterator[Callable[[str], Any]]:
+    """Open the page of an app at an address; it may ask no other host, and its scripts may not fail."""
+    with ExitStack() as stack:
+        errors: list[str] = []
+        foreign: list[str] = []
+        here = ("http://127.0.0.1", "ws://127.0.0.1", "data:", "blob:")
+
+        def opened(address: str) -> Any:
+            page = chromium.new_page(viewport={"width": 1280, "height": 1400})
+            stack.callback(page.close)
+            page.set_default_timeout(90_000)
+            page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+            page.on("pageerror", lambda error: errors.append(str(error)))
+            page.on("request", lambda request: None if request.url.startswith(here) else foreign.append(request.url))
+            page.goto(address)
+            return page
+
+        yield opened
+    assert errors == []
+    assert foreign == []
 
 
 @dataclass

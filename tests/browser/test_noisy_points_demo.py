@@ -293,22 +293,12 @@ def test_answers_come_within_a_second(app: Any, client: Client, scan: str) -> No
 
 
 @pytest.fixture
-def page(address: str, chromium: Any) -> Iterator[Any]:
-    """The app's page, which may ask no other host, and whose scripts may not fail."""
-    page = chromium.new_page(viewport={"width": 1280, "height": 1400})
-    page.set_default_timeout(90_000)
-    errors: list[str] = []
-    foreign: list[str] = []
-    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.on("request", lambda request: None if "127.0.0.1" in request.url else foreign.append(request.url))
-    page.goto(address)
+def page(address: str, app_page: Any) -> Any:
+    """The app's page, filled."""
+    page = app_page(address)
     page.wait_for_function(WORDS, arg=["spoil_words", "Asked for 40 %"])
     page.wait_for_function(DRAWN, arg=["spoil_plot", 2])
-    yield page
-    page.close()
-    assert errors == []
-    assert foreign == []
+    return page
 
 
 def press(page: Any, slider: str, key: str) -> None:

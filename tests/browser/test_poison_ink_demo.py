@@ -119,11 +119,8 @@ def test_nonsense_is_refused_in_words(app: Any) -> None:
         app.examine("clean", "magic", app.TILES)
 
 
-def test_a_new_user_moves_the_strength_and_sees_the_words_change(address: str, chromium: Any) -> None:
-    page = chromium.new_page(viewport={"width": 1280, "height": 1200})
-    errors: list[str] = []
-    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    page.goto(address)
+def test_a_new_user_moves_the_strength_and_sees_the_words_change(address: str, app_page: Any) -> None:
+    page = app_page(address)
     words = page.locator("#hidden textarea")
     page.wait_for_function("() => document.querySelector('#hidden textarea')?.value.includes('PSNR')", timeout=20_000)
     before = words.input_value()
@@ -137,8 +134,6 @@ def test_a_new_user_moves_the_strength_and_sees_the_words_change(address: str, c
     assert words.input_value() != before
     page.get_by_role("tab", name="Trigger").click()
     page.wait_for_function("() => document.querySelector('#table')?.innerText.includes('opens')", timeout=10_000)
-    assert errors == []
-    page.close()
 
 
 def test_a_number_hides_a_network_until_one_commits(app: Any, client: Client) -> None:
@@ -183,11 +178,8 @@ def test_the_world_has_its_own_pictures_networks_and_target(app: Any, address: s
         assert Image.open(client.predict(data, api_name="/spectra")).width > 600
 
 
-def test_a_reader_switches_the_data_and_spends_the_checks(address: str, chromium: Any) -> None:
-    page = chromium.new_page(viewport={"width": 1280, "height": 1200})
-    errors: list[str] = []
-    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-    page.goto(address)
+def test_a_reader_switches_the_data_and_spends_the_checks(address: str, app_page: Any) -> None:
+    page = app_page(address)
     page.get_by_role("tab", name="Trigger").click()
     wait = "words => document.querySelector('#table')?.innerText.includes(words)"
     page.wait_for_function(wait, arg="SeaLake", timeout=20_000)
@@ -217,5 +209,3 @@ def test_a_reader_switches_the_data_and_spends_the_checks(address: str, chromium
     expect(page.locator("#mystery_examine")).to_be_disabled()
     expect(page.locator("#commit")).to_be_disabled()
     assert "number 2 is" in page.locator("#answer textarea").input_value()
-    assert errors == []
-    page.close()

@@ -13,11 +13,13 @@ import torch
 from torch import Tensor
 
 from tests.data.small_images import write
+from tests.experiments.scaled import small
 from visionlab.backbones.micronet_rivals import RIVALS
 from visionlab.data.images import load
 from visionlab.experiments import micronet_imagenet as on_imagenet
 from visionlab.experiments import micronet_images as on_images
 from visionlab.experiments import micronet_time as on_time
+from visionlab.experiments import small_images
 from visionlab.experiments.experiment import Job, find
 from visionlab.experiments.micronet import LAMBDAS, wired
 
@@ -69,11 +71,6 @@ def test_a_multiply_add_buys_most_at_the_root() -> None:
     assert [claim.judge(result).status for claim in find("micronet/wiring").claims] == ["shown"] * 5
 
 
-def small(settings: Any, **changes: Any) -> Any:
-    recipe = dataclasses.replace(settings.recipe, steps=3, warmup=1, batch=8)
-    return dataclasses.replace(settings, recipe=recipe, **changes)
-
-
 @pytest.mark.parametrize(
     ("name", "variant", "changes"),
     [
@@ -101,13 +98,13 @@ def test_training_repeats_to_the_bit_and_reports_what_it_costs(
 
 def test_all_networks_of_a_seed_see_the_same_tiles_turned_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[tuple[str, int], list[Tensor]] = {}
-    loss = on_images.classify_loss
+    loss = small_images.classify_loss
 
     def watched(model: Any, batch: Any, *, smoothing: float) -> Any:
         seen.setdefault(key, []).append(batch[0].clone())
         return loss(model, batch, smoothing=smoothing)
 
-    monkeypatch.setattr(on_images, "classify_loss", watched)
+    monkeypatch.setattr(small_images, "classify_loss", watched)
     settings = small(find("micronet/ingredients").preset("quick"))
     for key in (("MobileNet", 100), ("MicroNet", 100), ("MobileNet", 101)):
         on_images.measure_ingredients(Job(*key, settings, "eurosat_mini", device="cpu"))

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from tests.data.small_images import write
+from tests.experiments.scaled import small
 from visionlab.data import puzzles
 from visionlab.data.images import ImageSet, load
 from visionlab.experiments import mobile_former_boxes as boxes
@@ -27,11 +27,6 @@ from visionlab.experiments.experiment import Job, find
 from visionlab.experiments.mobile_former import WEIGHTS
 from visionlab.heads.detection import targets_of
 from visionlab.measure.cost import parameters
-
-
-def small(settings: Any, **changes: Any) -> Any:
-    recipe = dataclasses.replace(settings.recipe, steps=3, warmup=1, batch=8)
-    return dataclasses.replace(settings, recipe=recipe, **changes)
 
 
 @pytest.mark.parametrize(
@@ -144,23 +139,6 @@ def test_variants_differ_in_what_their_name_says() -> None:
     size = {variant: each["parameters (k)"] for variant, each in cost.items()}
     assert size["6 tokens"] - size["1 token"] == pytest.approx(5 * 32 / 1000)
     assert size["spatial slopes"] == size["full"]
-
-
-def test_tokens_run_on_any_folder_of_the_same_form(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    for split, number in (("train", 2), ("test", 1)):
-        for i, name in enumerate(on_images.EUROSAT_CLASSES):
-            for j in range(number):
-                tile = rng.integers(20 * i, 20 * i + 60, (48, 80, 3), dtype=np.uint8)
-                write(tmp_path / split / name / f"{j}.png", tile)
-    job = Job("1 token", 0, small(find("mobile_former/tokens").preset("gpu")), str(tmp_path), "cpu")
-    outcome = on_images.measure_tokens(job)
-    assert outcome.metrics["accuracy (%)"] in [10 * n for n in range(11)]
-    images, labels = on_images.images_of(str(tmp_path), "train")
-    assert images.shape == (20, 3, 64, 64)
-    low, high = ((images[labels == i] * 0.225 + 0.45).mean().item() * 255 for i in (0, 9))
-    assert low == pytest.approx(29.5, abs=8)
-    assert high == pytest.approx(209.5, abs=8)
 
 
 @pytest.mark.parametrize("card", WEIGHTS, ids=lambda card: card.name)

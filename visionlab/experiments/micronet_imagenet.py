@@ -23,8 +23,8 @@ from torchvision.transforms.v2 import functional as F
 
 from visionlab.data.images import ImageSet, load
 from visionlab.data.transforms import normalise
-from visionlab.experiments.cswin_images import classify_loss
 from visionlab.experiments.experiment import Experiment, Job, Outcome
+from visionlab.experiments.small_images import classify_loss
 from visionlab.train.loop import Momentum, fit, start
 from visionlab.train.randomness import seeded
 from visionlab.train.stream import Batch, Shuffled

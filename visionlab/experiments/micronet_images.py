@@ -8,13 +8,10 @@ began anew; nothing else was changed.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
+from typing import Any
 
 import torch
-from timm.data import IMAGENET_DEFAULT_MEAN as IMAGENET_MEAN
-from timm.data import IMAGENET_DEFAULT_STD as IMAGENET_STD
 from torch import Tensor, nn
-from torch.utils.data import TensorDataset
 
 from visionlab.backbones.micronet import multiply_adds_of_shift_max
 from visionlab.backbones.micronet_rivals import (
@@ -27,28 +24,28 @@ from visionlab.backbones.micronet_rivals import (
     StaticCoefficients,
 )
 from visionlab.data import world
-from visionlab.data.transforms import dihedral, normalise
-from visionlab.data.world.questions import TEN
+from visionlab.data.transforms import dihedral
 from visionlab.experiments.claim import Claim
-from visionlab.experiments.cswin_images import (
-    EUROSAT_CLASSES,
-    WORLD_MEAN,
-    WORLD_STD,
+from visionlab.experiments.experiment import Experiment, Job, Outcome
+from visionlab.experiments.small_images import (
+    TRAINED_BY,
     World,
     accuracy,
-    classify_loss,
     images_of,
+    shapes_card,
     shapes_of,
+    tiles_card,
+    train,
+    turned,
 )
-from visionlab.experiments.experiment import Experiment, Job, Outcome
 from visionlab.measure.cost import multiply_adds, parameters
-from visionlab.train.loop import Momentum, fit, start
+from visionlab.train.loop import Momentum
 from visionlab.train.randomness import seeded
-from visionlab.train.stream import Shuffled
-from visionlab.weights import Card
 
 __all__ = ["INGREDIENTS", "LADDER", "WEIGHTS", "WORLD", "costs"]
 
+Labelled = tuple[Tensor, Tensor]
+"""Normalised images (N, 3, 64, 64) and their labels."""
 BUILT_BY = (RIVALS, SHIFTED, UNSHIFTED, Design, PlainDepthwise, SqueezeExcite, StaticCoefficients)
 LADDER = (
     "MobileNet", "+ factorized pointwise", "+ factorized depthwise", "+ lite combination", "+ static Shift-Max",
@@ -88,27 +85,12 @@ def costs(network: nn.Module, size: int = 64) -> dict[str, float]:
     }
 
 
-def train(
-    job: Job, train_set: tuple[Tensor, Tensor], test_set: tuple[Tensor, Tensor], classes: int, *, turned: bool
-) -> Outcome:
-    """Train a network of `RIVALS` from its seed, and test it.
-
-    Args:
-        job: names the network, the seed and, in its preset, the recipe.
-        train_set: normalised images (N, 3, 64, 64), and labels.
-        test_set: others.
-        classes: that there are.
-        turned: whether training images come in random orientations.
-    """
+def trained(job: Job, train_set: Labelled, test_set: Labelled, classes: int, augment: Any = None) -> Outcome:
+    """Build a network of `RIVALS` from its seed, train it, and test it."""
     with seeded(job.seed):
         network = RIVALS[job.variant].build(classes)
     found = costs(network)
-    run = fit(
-        network, Shuffled(TensorDataset(*train_set)), partial(classify_loss, smoothing=0.0), job.preset.recipe,
-        seed=job.seed, fabric=start(job.preset.recipe.precision, job.device),
-        augment=(lambda batch, rng: (dihedral(batch[0], rng), batch[1])) if turned else None,
-        hook=job.hook, checkpoint=job.checkpoint,
-    )  # fmt: skip
+    run = train(job, network, train_set, smoothing=0.0, augment=augment)
     return Outcome({"accuracy (%)": accuracy(run.model, *test_set)} | found, run.history, network=run.model)
 
 
@@ -117,7 +99,7 @@ def train(
 
 def measure_ingredients(job: Job) -> Outcome:
     """Train one network on the tiles under random symmetries, and test it on held-out ones."""
-    return train(job, images_of(job.data, "train"), images_of(job.data, "test"), 10, turned=True)
+    return trained(job, images_of(job.data, "train"), images_of(job.data, "test"), 10, turned)
 
 
 NOISE = (
@@ -159,7 +141,7 @@ INGREDIENTS = Experiment(
     },
     data=("eurosat_mini",),
     folders=True,
-    defined_by=(*BUILT_BY, recipe, costs, train, classify_loss, accuracy, images_of, dihedral, normalise),
+    defined_by=(*BUILT_BY, *TRAINED_BY, recipe, costs, trained, images_of, turned, dihedral),
     claims=(
         better(
             "equal-cost",
@@ -212,7 +194,7 @@ def measure_world(job: Job) -> Outcome:
     """Train one network on scenes of one object each, and test it on new scenes."""
     preset: World = job.preset
     train_set, test_set = shapes_of(job, "train", preset.n), shapes_of(job, "test", preset.test)
-    return train(job, train_set, test_set, len(preset.classes), turned=False)
+    return trained(job, train_set, test_set, len(preset.classes))
 
 
 WORLD = Experiment(
@@ -226,7 +208,7 @@ WORLD = Experiment(
         "gpu": World(recipe=recipe(6000, 256), n=50_000),
     },
     data=("world",),
-    defined_by=(*BUILT_BY, recipe, costs, train, classify_loss, accuracy, shapes_of, normalise),
+    defined_by=(*BUILT_BY, *TRAINED_BY, recipe, costs, trained, shapes_of),
     versions={"world": world.VERSION},
     claims=(
         better(
@@ -240,34 +222,8 @@ WORLD = Experiment(
 
 NETWORK = "visionlab.backbones.micronet_rivals:micronet_nano"
 WEIGHTS = (
-    Card(
-        name="micronet_nano_eurosat",
-        network=NETWORK,
-        kwargs={"num_classes": 10},
-        classes=EUROSAT_CLASSES,
-        size=64,
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
-        experiment="micronet/ingredients",
-        preset="long",
-        variant="MicroNet",
-        data="eurosat_mini",
-        seed=0,
-        licence="MIT, as its data, EuroSAT (contains modified Copernicus Sentinel data)",
+    tiles_card(
+        "micronet_nano_eurosat", network=NETWORK, kwargs={}, experiment="micronet/ingredients", variant="MicroNet"
     ),
-    Card(
-        name="micronet_nano_world",
-        network=NETWORK,
-        kwargs={"num_classes": len(TEN)},
-        classes=TEN,
-        size=64,
-        mean=WORLD_MEAN,
-        std=WORLD_STD,
-        experiment="micronet/world",
-        preset="long",
-        variant="MicroNet",
-        data="world",
-        seed=0,
-        licence="MIT, as visionlab, which draws its data",
-    ),
+    shapes_card("micronet_nano_world", network=NETWORK, kwargs={}, experiment="micronet/world", variant="MicroNet"),
 )

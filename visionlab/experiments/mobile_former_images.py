@@ -10,30 +10,32 @@ from functools import partial
 from typing import Any
 
 import torch
-from timm.data import IMAGENET_DEFAULT_MEAN as IMAGENET_MEAN
-from timm.data import IMAGENET_DEFAULT_STD as IMAGENET_STD
-from torch import Tensor, nn
-from torch.utils.data import TensorDataset
 
 from visionlab.backbones.mobile_former_bridge import Former, ToFormer, ToMobile
 from visionlab.backbones.mobile_former_mobile import DynamicReLU, Slopes, Votes
 from visionlab.backbones.mobile_former_nano import nano_network
 from visionlab.data import world
-from visionlab.data.images import load
-from visionlab.data.transforms import dihedral, normalise
-from visionlab.data.world.questions import TEN
+from visionlab.data.transforms import dihedral
 from visionlab.experiments.claim import Claim, Closed
-from visionlab.experiments.cswin_images import EUROSAT_CLASSES, WORLD_MEAN, WORLD_STD, accuracy, classify_loss
 from visionlab.experiments.experiment import Experiment, Job, Outcome
+from visionlab.experiments.small_images import (
+    TRAINED_BY,
+    World,
+    accuracy,
+    images_of,
+    shapes_card,
+    shapes_of,
+    tiles_card,
+    train,
+    turned,
+)
 from visionlab.measure.cost import multiply_adds, parameters
-from visionlab.train.loop import Fit, Recipe, fit, start
+from visionlab.train.loop import Recipe
 from visionlab.train.randomness import seeded
-from visionlab.train.stream import Batch, Shuffled
-from visionlab.weights import Card
 
 __all__ = ["FULL", "MOBILE", "NETWORKS", "TOKENS", "WEIGHTS", "WORLD"]
 
-SIZE = 64
+SIZE, SMOOTHING = 64, 0.1
 MOBILE, FULL = "Mobile alone", "full"
 ALONE: dict[str, Any] = {"tokens": (0, 32), "slopes": "static"}
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -56,28 +58,6 @@ class Tiles:
 
     recipe: Recipe
     variants: tuple[str, ...] = tuple(NETWORKS)
-    smoothing: float = 0.1
-
-
-def images_of(data: str, split: str) -> tuple[Tensor, Tensor]:
-    """Return normalised images (N, 3, 64, 64) and labels of a data set."""
-    images, labels = load(data, split, size=SIZE).tensors()
-    return normalise(images, IMAGENET_MEAN, IMAGENET_STD), labels
-
-
-def turned(batch: Batch, rng: torch.Generator) -> Batch:
-    """Each tile in one of its eight orientations: seen from above, there is no up."""
-    return dihedral(batch[0], rng), batch[1]
-
-
-def train(job: Job, network: nn.Module, images: Tensor, labels: Tensor, augment: Any = None) -> Fit:
-    """Train a classifier on images."""
-    preset = job.preset
-    return fit(
-        network, Shuffled(TensorDataset(images, labels)), partial(classify_loss, smoothing=preset.smoothing),
-        preset.recipe, seed=job.seed, fabric=start(preset.recipe.precision, job.device), augment=augment,
-        hook=job.hook, checkpoint=job.checkpoint,
-    )  # fmt: skip
 
 
 def costs_of(variant: str) -> dict[str, float]:
@@ -91,14 +71,14 @@ def measure_tokens(job: Job) -> Outcome:
     """Train one network on the tiles under random symmetries, and test it on held-out ones."""
     with seeded(job.seed):
         network = nano_network(**NETWORKS[job.variant], num_classes=10)
-    run = train(job, network, *images_of(job.data, "train"), augment=turned)
+    run = train(job, network, images_of(job.data, "train"), smoothing=SMOOTHING, augment=turned)
     metrics = {"accuracy (%)": accuracy(run.model, *images_of(job.data, "test"))}
     return Outcome(metrics | costs_of(job.variant), run.history, network=run.model)
 
 
 SHARED = (
-    nano_network, ToFormer, Former, ToMobile, DynamicReLU, Slopes, Votes, NETWORKS, train, classify_loss, accuracy,
-    costs_of, multiply_adds, normalise,
+    *TRAINED_BY, nano_network, ToFormer, Former, ToMobile, DynamicReLU, Slopes, Votes, NETWORKS, costs_of,
+    multiply_adds, SMOOTHING,
 )  # fmt: skip
 REMARK = (
     "The networks are 200 times smaller than the paper's 294M, and see thousands of images for a minute instead of 1.28"
@@ -171,32 +151,12 @@ TOKENS = Experiment(
 # --- The world: the same network on ten shapes -----------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True)
-class World:
-    """Scale of the experiment on the world."""
-
-    recipe: Recipe
-    n: int
-    test: int = 1000
-    smoothing: float = 0.1
-    classes: tuple[str, ...] = TEN
-    distractors: int = 0
-    spread: float = 1.3
-
-
-def shapes_of(job: Job, split: str, n: int) -> tuple[Tensor, Tensor]:
-    """Return normalised images (n, 3, 64, 64) of one shape each, and which it is."""
-    knobs = {name: getattr(job.preset, name) for name in ("classes", "distractors", "spread")}
-    images, labels = world.dataset("shapes", split, n, size=SIZE, seed=job.seed, **knobs).tensors()
-    return normalise(images, WORLD_MEAN, WORLD_STD), torch.as_tensor(labels)
-
-
 def measure_world(job: Job) -> Outcome:
     """Train one network on scenes of one object each, and test it on new scenes."""
     preset: World = job.preset
     with seeded(job.seed):
         network = nano_network(**NETWORKS[job.variant], num_classes=len(preset.classes))
-    run = train(job, network, *shapes_of(job, "train", preset.n))
+    run = train(job, network, shapes_of(job, "train", preset.n), smoothing=SMOOTHING)
     metrics = {"accuracy (%)": accuracy(run.model, *shapes_of(job, "test", preset.test))}
     return Outcome(metrics | costs_of(job.variant), run.history, network=run.model)
 
@@ -229,28 +189,14 @@ WORLD = Experiment(
 )
 
 
-_card = partial(
-    Card, network="visionlab.backbones.mobile_former_nano:nano_network", size=SIZE, preset="long", variant=FULL, seed=0
-)
+NETWORK = "visionlab.backbones.mobile_former_nano:nano_network"
 WEIGHTS = (
-    _card(
-        name="mobile_former_nano_eurosat",
-        kwargs=NETWORKS[FULL] | {"num_classes": len(EUROSAT_CLASSES)},
-        classes=EUROSAT_CLASSES,
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
-        experiment="mobile_former/tokens",
-        data="eurosat_mini",
-        licence="MIT, as its data, EuroSAT (contains modified Copernicus Sentinel data)",
+    tiles_card(
+        "mobile_former_nano_eurosat",
+        network=NETWORK, kwargs=NETWORKS[FULL], experiment="mobile_former/tokens", variant=FULL,
     ),
-    _card(
-        name="mobile_former_nano_world",
-        kwargs=NETWORKS[FULL] | {"num_classes": len(TEN)},
-        classes=TEN,
-        mean=WORLD_MEAN,
-        std=WORLD_STD,
-        experiment="mobile_former/world",
-        data="world",
-        licence="MIT, as visionlab, which draws its data",
+    shapes_card(
+        "mobile_former_nano_world",
+        network=NETWORK, kwargs=NETWORKS[FULL], experiment="mobile_former/world", variant=FULL,
     ),
-)
+)  # fmt: skip
