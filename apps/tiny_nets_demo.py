@@ -62,10 +62,10 @@ ImageNet, and time does not depend on weights.
 
 ### What is measured
 One forward pass in float32 on this machine's processor, networks by turns in an order drawn anew: median of all turns,
-± half of what lies between the quartiles. *Fast form*: norms folded into weights, shuffles and depthwise pairs merged;
-MicroNet has one here, others are measured as written. *onnxruntime* folds norms itself; a network is translated at
-first, which takes some seconds. For GPUs and memory: `visionlab bench NAME ...`. Times of a busy machine mean little:
-close what else runs.
+± half of what lies between the quartiles. *Fast form*: norms folded into weights, maps laid out pixel by pixel, no
+shuffles; MicroNet and Mobile-Former have one, others are measured as written. *onnxruntime* folds norms itself; a
+network is translated at first, which takes some seconds. For GPUs and memory: `visionlab bench NAME ...`. Times of a
+busy machine mean little: close what else runs.
 
 ```python
 from visionlab.experiments.tiny_nets_desk import race, told
@@ -242,7 +242,8 @@ def tokens_tab(demo: gr.Blocks) -> None:
     )  # fmt: skip
     words = gr.Textbox(label="in words", interactive=False, elem_id="tokens_words", lines=3)
     chart = gr.Plot(show_label=False, elem_id="cut_chart")
-    kind.change(dials_of, kind, [block, token, silent], api_visibility="private", show_progress="hidden")
+    # In the queue of the networks: cuts of another event take blocks away while they last.
+    kind.change(dials_of, kind, [block, token, silent], api_visibility="private", show_progress="hidden", **ALONE)
     live([demo.load], tokens, "tokens", [picture, kind, block, token, cut, silent], [drawn, chart, words])
 
 

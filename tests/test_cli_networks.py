@@ -83,7 +83,7 @@ def test_bench_shows_the_fast_form_and_says_that_onnxruntime_is_missing(
 def test_bench_says_what_it_cannot_measure(
     capsys: pytest.CaptureFixture[str], words: tuple, complaint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(programs, "missing_onnx", lambda: "onnx")
+    monkeypatch.setattr(programs, "missing", lambda *_: "onnx")
     assert complaint in complain(capsys, "bench", *words)
 
 
@@ -179,7 +179,7 @@ def test_export_leaves_no_file_that_computes_something_else(
 def test_export_needs_packages_for_onnx(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     words = complain(capsys, "export", "test_resnet", "--checkpoint", "w.pth", "--out", "m.onnx")
-    assert "needs onnx: pip install 'visionlab[onnx]'" in words
+    assert "needs onnxruntime: pip install 'visionlab[onnx]'" in words
 
 
 def test_export_says_that_a_folder_cannot_be_written(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def bench(
 
     from visionlab.experiments.contestants import contestants_of, known
     from visionlab.measure.latency import machine, peak_memory, take_turns
-    from visionlab.programs import missing_onnx
+    from visionlab.programs import ONNX, missing
     from visionlab.show.latency import latency_picture, latency_table
     from visionlab.train.checkpoint import write_whole
 
@@ -59,10 +59,10 @@ def bench(
     names = tuple(dict.fromkeys(map(known, names)))
     if not names:
         raise ValueError("names: expected the names of networks in timm, got none")
-    missing = "" if device == "cuda" else missing_onnx()
+    lacking = "" if device == "cuda" else missing(*ONNX)
     threads = (1,) if device == "cuda" else threads
     contestants = [
-        each for name in names for each in contestants_of(name, size, device, onnx=device == "cpu" and not missing)
+        each for name in names for each in contestants_of(name, size, device, onnx=device == "cpu" and not lacking)
     ]
     timings = take_turns(
         contestants, batches=batches, threads=threads, repeats=repeats, device=device, hook=bar("turns", unit="round")
@@ -79,8 +79,8 @@ def bench(
     ]  # fmt: skip
     measured = {"machine": machine(device), "repeats": repeats, "rows": rows}
     print(latency_table(measured))
-    if missing:
-        print(f"not measured in onnxruntime, as {missing} is not installed: pip install 'visionlab[onnx]'")
+    if lacking:
+        print(f"not measured in onnxruntime, as {lacking} is not installed: pip install 'visionlab[onnx]'")
     if out is not None:
         print(f"written to {write_whole(out, lambda file: file.write(json.dumps(measured, indent=1).encode()))}")
     if picture is not None:
@@ -110,18 +110,18 @@ def export(
     from torch.export import Dim
 
     from visionlab.experiments.contestants import fast_form, known, shape_of
-    from visionlab.programs import FORMS, LIMIT, checked, needs, program_file, traced
+    from visionlab.programs import FORMS, LIMIT, ONNX, checked, needs, program_file, traced
     from visionlab.train.checkpoint import write_whole
 
     if out.suffix not in FORMS:
         raise ValueError(f"out: expected a name that ends in .pt2 or .onnx, got {out}")
     form, name = FORMS[out.suffix], known(name)
     if form == "onnx":
-        needs("onnx", "onnxscript", "onnxruntime")
+        needs(*ONNX)
     plain = _trained(name, checkpoint, size, classes)
     network = fast_form(plain) if folded else plain
     if network is None:
-        raise ValueError(f"folded: {name} has no fast form; the networks of MicroNet have one")
+        raise ValueError(f"folded: {name} has no fast form; MicroNets and Mobile-Formers have one")
     cases = _cases(plain, shape_of(plain, size))
     found: dict[str, float] = {}
 

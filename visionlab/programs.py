@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
-__all__ = ["FORMS", "LIMIT", "OnnxSession", "checked", "missing_onnx", "needs", "opened", "program_file", "traced"]
+__all__ = ["FORMS", "LIMIT", "ONNX", "OnnxSession", "checked", "missing", "needs", "opened", "program_file", "traced"]
 
 FORMS = {".pt2": "pt2", ".onnx": "onnx"}
 """Endings of files, and the forms of programs in them."""
@@ -19,10 +19,13 @@ LIMIT = 1e-4
 """The largest difference of a program from its network, relative to the network's largest answer."""
 
 
-def missing_onnx() -> str:
-    """Return the first package that is missing to write and run ONNX, or nothing."""
-    wanted = ("onnxruntime", "onnx", "onnxscript")
-    return next((package for package in wanted if importlib.util.find_spec(package) is None), "")
+ONNX = ("onnxruntime", "onnx", "onnxscript")
+"""Packages that write and run ONNX."""
+
+
+def missing(*packages: str) -> str:
+    """Return the first package that is not installed, or nothing."""
+    return next((package for package in packages if importlib.util.find_spec(package) is None), "")
 
 
 def needs(*packages: str) -> None:
@@ -31,9 +34,8 @@ def needs(*packages: str) -> None:
     Raises:
         ValueError: if one of them is not installed; the message says how to install it.
     """
-    for package in packages:
-        if importlib.util.find_spec(package) is None:
-            raise ValueError(f"out: a file of ONNX needs {package}: pip install 'visionlab[onnx]'")
+    if package := missing(*packages):
+        raise ValueError(f"out: a file of ONNX needs {package}: pip install 'visionlab[onnx]'")
 
 
 def traced(network: nn.Module, example: Tensor, free: Mapping[int, Any]) -> ExportedProgram:

@@ -294,14 +294,6 @@ def test_pictures_change_from_epoch_to_epoch_and_a_seed_repeats_them() -> None:
     assert torch.equal(one[7][0], again[7][0])
     assert not torch.equal(one[7][0], other[7][0])
     assert one[7][1] == pictures[7][1]
-    where = {"seed": 3, "batch": 5, "rank": 0, "world": 1, "device": torch.device("cpu")}
-    stream = imagenet.Passes(pictures, transform)
-    whole = [next(batches) for batches in [stream.batches(0, **where)] for _ in range(5)]
-    later = stream.batches(2, **where)
-    for images, labels in whole[2:]:
-        resumed = next(later)
-        assert torch.equal(resumed[0], images)
-        assert torch.equal(resumed[1], labels)
 
 
 def test_transforms_leave_everybodys_generators_alone() -> None:

@@ -176,12 +176,6 @@ def test_ones_own_tokens_change_nothing_and_anothers_move_what_comes_after(
     assert not np.array_equal(inject(network, image, others[0], "to_former", tokens=[0]).injected, late.alone)
 
 
-def test_what_is_cut_is_said() -> None:
-    assert str(Cuts()) == "nothing"
-    cuts = Cuts(reading=True, slopes=True, silent=(0, 2), averaged=(1,))
-    assert str(cuts) == "reading, slopes, token 1 and 3 silent, token 2 averaged"
-
-
 def test_what_does_not_exist_cannot_be_asked(image: Tensor) -> None:
     alone, network = nano(slopes="static", tokens=(0, 16)), nano()
     with pytest.raises(ValueError, match="model: expected a Mobile-Former with tokens"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from visionlab import programs
 from visionlab.experiments import tiny_nets_desk as desk
 from visionlab.experiments.tiny_nets import CONVENTIONS, NETWORKS
 from visionlab.experiments.tiny_nets_desk import Entry, Race
@@ -61,7 +62,7 @@ def test_what_cannot_be_raced_is_refused(monkeypatch: pytest.MonkeyPatch) -> Non
         desk.race(["resnet50"])
     with pytest.raises(ValueError, match="forms: expected some of as written, fast form, onnxruntime; got faster"):
         desk.race(["micronet_m0"], forms=["faster"])
-    monkeypatch.setattr(desk, "missing_onnx", lambda: "onnxscript")
+    monkeypatch.setattr(programs, "missing", lambda *_: "onnxscript")
     with pytest.raises(ValueError, match="forms: onnxscript is not installed: pip install 'visionlab\\[onnx\\]'"):
         desk.race(["micronet_m0"], forms=["onnxruntime"])
 

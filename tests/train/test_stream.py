@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from visionlab.train.randomness import generator, mix, seeded
-from visionlab.train.stream import Fresh, Paced, Shuffled, Stream
+from visionlab.train.stream import Fresh, Paced, Renewed, Shuffled, Stream
 
 CPU = torch.device("cpu")
 DATASET = TensorDataset(torch.arange(23), torch.arange(23) * 10)
@@ -18,6 +18,7 @@ PASSES = Shuffled(DATASET)
 STREAMS = {
     "fresh": Fresh(lambda n, rng: (torch.rand(n, generator=rng),)),
     "shuffled": PASSES,
+    "renewed": Renewed(23, lambda seed, epoch: TensorDataset(torch.arange(23), 100 * epoch + torch.arange(23) + seed)),
     "paced": Paced(PASSES, steps=16),
 }
 
@@ -76,9 +77,10 @@ def test_labels_stay_with_their_samples_and_workers_change_nothing() -> None:
         assert torch.equal(y, y2)
 
 
-def test_a_batch_larger_than_the_data_is_refused() -> None:
+@pytest.mark.parametrize("kind", ["shuffled", "renewed"])
+def test_a_batch_larger_than_the_data_is_refused(kind: str) -> None:
     with pytest.raises(ValueError, match="batch: 24 samples a step, but the data set has only 23"):
-        take(Shuffled(DATASET), 1, batch=24)
+        take(STREAMS[kind], 1, batch=24)
 
 
 def test_seeds_are_mixed_well_and_order_matters() -> None:

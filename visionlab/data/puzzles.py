@@ -26,6 +26,7 @@ __all__ = [
     "SameColour",
     "broadcast",
     "domino",
+    "from_picture",
     "majority_colour",
     "picture",
     "same_colour",
@@ -295,6 +296,11 @@ def majority_colour(
 def picture(images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
     """Puzzle images as colours in [0, 1]: zero becomes mid-grey, and 2.5 or more, either way, full contrast."""
     return (0.5 + 0.2 * images).clamp(0, 1)
+
+
+def from_picture(pictures: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+    """Return puzzle images from what `picture` made of them, up to what it clamped."""
+    return (pictures - 0.5) / 0.2
 
 
 def _check_grid(n: int, cells: int, cell: int, noise: float) -> None:

@@ -18,6 +18,7 @@ from visionlab.backbones.mobile_former import MobileFormer
 from visionlab.measure.cost import multiply_adds, parameters
 from visionlab.measure.latency import Contestant
 from visionlab.programs import OnnxSession, program_file, traced
+from visionlab.train.randomness import seeded
 
 __all__ = ["at_size", "contestants_of", "fast_form", "known", "shape_of", "untrained"]
 
@@ -34,7 +35,9 @@ def known(name: str) -> str:
     return name
 
 
-def contestants_of(name: str, size: int | None = None, device: str = "cpu", *, onnx: bool) -> list[Contestant]:
+def contestants_of(
+    name: str, size: int | None = None, device: str = "cpu", *, onnx: bool, folded: bool = True
+) -> list[Contestant]:
     """Return the network and its fast form where it has one, in PyTorch and as programs of ONNX.
 
     Args:
@@ -42,6 +45,7 @@ def contestants_of(name: str, size: int | None = None, device: str = "cpu", *, o
         size: side of the images in pixels; the network's own by default.
         device: "cpu" or "cuda".
         onnx: whether to write the programs as well, which takes seconds.
+        folded: whether the fast form takes part.
 
     Raises:
         ValueError: if the network does not take images of that size, or cannot be exported.
@@ -49,7 +53,7 @@ def contestants_of(name: str, size: int | None = None, device: str = "cpu", *, o
     plain = untrained(name, size)
     shape, found = shape_of(plain, size), []
     images = torch.zeros(2, *shape)
-    for form, network in (("PyTorch", plain), ("folded", fast_form(plain))):
+    for form, network in (("PyTorch", plain), ("folded", fast_form(plain) if folded else None)):
         if network is None:
             continue
         try:
@@ -69,14 +73,17 @@ def contestants_of(name: str, size: int | None = None, device: str = "cpu", *, o
 
 
 def untrained(name: str, size: int | None = None, *, folded: bool = False, device: str = "cpu") -> nn.Module:
-    """Build a network, or its fast form, in evaluation mode, with the weights of seed 0."""
-    torch.manual_seed(0)
-    network = at_size(timm.create_model(name), size)
-    if folded:
-        fast = fast_form(network)
-        assert fast is not None
-        network = fast
-    return network.to(device)
+    """Build a network, or its fast form, in evaluation mode, with the weights of seed 0.
+
+    Raises:
+        ValueError: if it has no fast form.
+    """
+    with seeded(0):
+        network = at_size(timm.create_model(name), size)
+    fast = fast_form(network) if folded else network
+    if fast is None:
+        raise ValueError(f"folded: {name} has no fast form")
+    return fast.to(device)
 
 
 def at_size(network: nn.Module, size: int | None) -> nn.Module:

@@ -6,11 +6,8 @@ Where paper and published scripts differ, the scripts are followed: their rate i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import count, islice
-from typing import Any
 
 import timm
 import torch
@@ -27,9 +24,9 @@ from visionlab.experiments.experiment import Experiment, Job, Outcome
 from visionlab.experiments.small_images import classify_loss
 from visionlab.train.loop import Momentum, fit, start
 from visionlab.train.randomness import seeded
-from visionlab.train.stream import Batch, Shuffled
+from visionlab.train.stream import Batch, Renewed
 
-__all__ = ["IMAGENET", "Crops", "Published"]
+__all__ = ["IMAGENET", "Published", "Renewed"]
 
 NETWORKS = tuple(f"micronet_m{i}" for i in range(4))
 IMAGES = 1_281_167  # of ImageNet's training set
@@ -78,45 +75,20 @@ class Pieces(Dataset[tuple[Tensor, int]]):
         return (piece.flip(-1) if mirrored else piece), label
 
 
-@dataclass(frozen=True)
-class Crops:
-    """Passes over a set of images, each in a new order and with new `Pieces`.
-
-    Args:
-        images: of any sizes.
-        size: side of a piece.
-        workers: processes that load in the background.
-    """
-
-    images: ImageSet
-    size: int
-    workers: int = 0
-
-    def batches(self, start: int, *, seed: int, batch: int, **where: Any) -> Iterator[Batch]:
-        """Load this process's share of each step's pieces, from step ``start`` on.
-
-        Raises:
-            ValueError: if there are fewer images than a batch has.
-        """
-        steps = len(self.images) // batch
-        if steps == 0:
-            raise ValueError(f"batch: {batch} samples a step, but the data set has only {len(self.images)}")
-        for epoch in count(start // steps):
-            first = max(start, epoch * steps)
-            stream = Shuffled(Pieces(self.images, self.size, (seed, epoch)), self.workers)
-            yield from islice(stream.batches(first, seed=seed, batch=batch, **where), (epoch + 1) * steps - first)
-
-
 def measure_imagenet(job: Job) -> Outcome:
     """Train one network on random pieces of images, and test it on the middle of others."""
     preset: Published = job.preset
     recipe = preset.recipe_m3 if job.variant == "micronet_m3" else preset.recipe
     images = load(job.data, "train")
     recipe = replace(recipe, batch=min(recipe.batch, len(images)))
+
+    def pieces(seed: int, epoch: int) -> Pieces:
+        return Pieces(images, preset.size, (seed, epoch))
+
     with seeded(job.seed):
         network = timm.create_model(job.variant, num_classes=len(images.classes))
     run = fit(
-        network, Crops(images, preset.size, preset.workers), partial(classify_loss, smoothing=0.0), recipe,
+        network, Renewed(len(images), pieces, preset.workers), partial(classify_loss, smoothing=0.0), recipe,
         seed=job.seed, fabric=start(recipe.precision, job.device), augment=prepare, hook=job.hook,
         checkpoint=job.checkpoint,
     )  # fmt: skip
@@ -171,5 +143,5 @@ IMAGENET = Experiment(
     data=("eurosat_mini", "imagenet"),
     folders=True,
     seeds=(),
-    defined_by=(Pieces, Crops, prepare, tested, recipe, classify_loss, normalise),
+    defined_by=(Pieces, Renewed, prepare, tested, recipe, classify_loss, normalise),
 )

@@ -11,8 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import count, islice
-from typing import Any
 
 import numpy as np
 import timm
@@ -27,7 +25,7 @@ from visionlab.data.images import ImageSet, load
 from visionlab.experiments.experiment import Experiment, Job, Outcome
 from visionlab.train.loop import Recipe, fit, start
 from visionlab.train.randomness import mix, seeded
-from visionlab.train.stream import Batch, Shuffled
+from visionlab.train.stream import Batch, Renewed
 
 __all__ = ["IMAGENET", "TABLE", "Settings"]
 
@@ -125,29 +123,6 @@ def all_seeded(*numbers: int) -> Iterator[None]:
         np.random.set_state(arrays)  # noqa: NPY002
 
 
-@dataclass(frozen=True)
-class Passes:
-    """Passes over pictures, each in a new order and with new changes.
-
-    Args:
-        images: of any sizes.
-        transform: of `transform_of`.
-        workers: processes that load in the background.
-    """
-
-    images: ImageSet
-    transform: Callable[[Image.Image], Tensor]
-    workers: int = 0
-
-    def batches(self, start: int, *, seed: int, batch: int, **where: Any) -> Iterator[Batch]:
-        """Load this process's share of each step's pictures, from step ``start`` on."""
-        steps = len(self.images) // batch
-        for epoch in count(start // steps if steps else 0):
-            first = max(start, epoch * steps)
-            stream = Shuffled(Augmented(self.images, self.transform, (seed, epoch)), self.workers)
-            yield from islice(stream.batches(first, seed=seed, batch=batch, **where), (epoch + 1) * steps - first)
-
-
 def picture_of(image: Tensor) -> Image.Image:
     """Return an image (3, H, W) in [0, 1] as Pillow's, which timm's transforms take."""
     return Image.fromarray((image.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8))
@@ -198,15 +173,21 @@ def measure_imagenet(job: Job) -> Outcome:
     classes = len(pictures.classes)
     with seeded(job.seed):
         network = timm.create_model(job.variant, num_classes=classes, drop_rate=row.dropout)
-    recipe = recipe_of(preset.recipe, row)
+    recipe = replace(recipe_of(preset.recipe, row), batch=min(preset.recipe.batch, len(pictures)))
+    transform = transform_of(row, preset.side)
+
+    def changed(seed: int, epoch: int) -> Augmented:
+        return Augmented(pictures, transform, (seed, epoch))
+
     run = fit(
-        network, Passes(pictures, transform_of(row, preset.side), preset.workers),
+        network, Renewed(len(pictures), changed, preset.workers),
         partial(soft_loss, smoothing=preset.smoothing), recipe,
         seed=job.seed, fabric=start(recipe.precision, job.device),
         augment=partial(mixed, alpha=row.mixup, classes=classes), hook=job.hook, checkpoint=job.checkpoint,
     )  # fmt: skip
     held_out = load(job.data, "val" if job.data == "imagenet" else "test")
-    return Outcome({"accuracy (%)": accuracy_on(run.model, held_out, preset.side, preset.crop)}, run.history)
+    metrics = {"accuracy (%)": accuracy_on(run.model, held_out, preset.side, preset.crop)}
+    return Outcome(metrics, run.history, network=run.model)
 
 
 PER_EPOCH = IMAGES // BATCH
@@ -239,5 +220,5 @@ IMAGENET = Experiment(
     data=("eurosat_mini", "imagenet"),
     folders=True,
     seeds=(),
-    defined_by=(TABLE, transform_of, Augmented, Passes, mixed, soft_loss, recipe_of, accuracy_on),
+    defined_by=(TABLE, transform_of, Augmented, Renewed, mixed, soft_loss, recipe_of, accuracy_on),
 )  # fmt: skip

@@ -11,7 +11,7 @@ from einops import repeat
 from torch import Tensor
 
 from visionlab.backbones.mobile_former import MobileFormer
-from visionlab.data.puzzles import COLOURS, majority_colour, picture
+from visionlab.data.puzzles import COLOURS, from_picture, majority_colour, picture
 from visionlab.experiments.mobile_former_majority import accuracy_of_squares
 from visionlab.experiments.mobile_former_probe import BlockView, Cuts, answer, applied, look
 from visionlab.predictor import Predictor
@@ -47,7 +47,7 @@ def puzzle_bridge(model: MobileFormer) -> Callable[[np.ndarray, Mapping[str, Any
     """
 
     def respond(image: np.ndarray, cuts: Mapping[str, Any]) -> Shown:
-        x = (_tensor(image) - 0.5) / 0.2  # back from `picture`
+        x = from_picture(_tensor(image))
         with applied(model, Cuts(**cuts)):
             sure = _by_cell(answer(model, x)[..., 1])
             views = look(model, x)

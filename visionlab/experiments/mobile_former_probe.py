@@ -174,14 +174,6 @@ class Cuts:
     silent: tuple[int, ...] = ()
     averaged: tuple[int, ...] = ()
 
-    def __str__(self) -> str:
-        """Say what is cut, "nothing" if nothing is."""
-        parts = [part for part in ("reading", "former", "writing", "slopes") if getattr(self, part)]
-        for what in ("silent", "averaged"):
-            tokens = getattr(self, what)
-            parts += [f"token {' and '.join(str(t + 1) for t in tokens)} {what}"] if tokens else []
-        return ", ".join(parts) or "nothing"
-
 
 @contextmanager
 def applied(model: MobileFormer, cuts: Cuts, means: dict[str, Tensor] | None = None) -> Iterator[None]:
@@ -304,7 +296,7 @@ def inject(
     giver = after if after == HEAD else f"{after}.former"
     model.eval()
     with watch(model, giver) as given:
-        theirs = model(_one(donor))
+        theirs = model(_one(donor, "donor"))
     with watch(model, "*.to_mobile") as before:
         ours = model(_one(image))
     with overwrite(model, {giver: given[giver]}, list(chosen)), watch(model, "*.to_mobile") as changed:
@@ -318,10 +310,10 @@ def inject(
     return Injection(alone, gave, injected, tuple(titles), tuple(moved))
 
 
-def _one(image: Tensor) -> Tensor:
+def _one(image: Tensor, name: str = "image") -> Tensor:
     image = image[None] if image.ndim == 3 else image
     if image.ndim != 4 or len(image) != 1:
-        raise ValueError(f"image: expected one image (1, 3, H, W), got shape {tuple(image.shape)}")
+        raise ValueError(f"{name}: expected one image (1, 3, H, W), got shape {tuple(image.shape)}")
     return image
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
+from visionlab import programs
 from visionlab.backbones.mobile_former import CONFIGURATIONS
 from visionlab.experiments.contestants import contestants_of
 from visionlab.experiments.tiny_nets import (
@@ -18,7 +19,6 @@ from visionlab.experiments.tiny_nets import (
     frontier,
 )
 from visionlab.measure.latency import Contestant, machine, take_turns
-from visionlab.programs import missing_onnx
 
 __all__ = [
     "FORMS",
@@ -41,7 +41,7 @@ __all__ = [
 # --- A race -----------------------------------------------------------------------------------------------------------
 
 AS_WRITTEN, FAST, ONNX = FORMS = ("as written", "fast form", "onnxruntime")
-"""In which networks are measured; MicroNets alone have a fast form of their own."""
+"""In which networks are measured; MicroNets and Mobile-Formers have a fast form of their own."""
 MEASURED = {"PyTorch": AS_WRITTEN, "folded": FAST, "onnxruntime": ONNX, "folded, onnxruntime": f"{FAST}, {ONNX}"}
 ROUNDS = 15
 """Turns of each network, unless the time is up before."""
@@ -91,8 +91,8 @@ class Race:
 
 
 @cache
-def _contestants(name: str, onnx: bool) -> tuple[Contestant, ...]:
-    return tuple(contestants_of(name, onnx=onnx))
+def _contestants(name: str, onnx: bool, folded: bool) -> tuple[Contestant, ...]:
+    return tuple(contestants_of(name, onnx=onnx, folded=folded))
 
 
 def race(
@@ -122,13 +122,13 @@ def race(
     for what, chosen, there in (("networks", names, NETWORKS), ("forms", forms, FORMS)):
         if not chosen or not set(chosen) <= set(there):
             raise ValueError(f"{what}: expected some of {', '.join(there)}; got {', '.join(chosen) or 'none'}")
-    if ONNX in forms and (missing := missing_onnx()):
-        raise ValueError(f"forms: {missing} is not installed: pip install 'visionlab[onnx]'")
+    if ONNX in forms and (lacking := programs.missing(*programs.ONNX)):
+        raise ValueError(f"forms: {lacking} is not installed: pip install 'visionlab[onnx]'")
     contestants: list[Contestant] = []
     ordered = [name for name in NETWORKS if name in names]
     for done, name in enumerate(ordered):
         hook(f"preparing {NETWORKS[name].title}", done / len(ordered))
-        found = {each.form: each for each in _contestants(name, ONNX in forms)}
+        found = {each.form: each for each in _contestants(name, ONNX in forms, FAST in forms)}
         contestants += [found[form] for form in _wanted(forms, found)]
     timings = take_turns(
         contestants, batches=(batch,), threads=(threads,), repeats=rounds, limit=limit,
@@ -161,10 +161,8 @@ def marks(race: Race, convention: str) -> tuple[list[Mark], list[Mark]]:
         ValueError: if the convention is none of `CONVENTIONS`.
     """
     networks = {entry.network.name: entry.network for entry in race.entries}
-    spent = {name: (network.millions(convention), network.top1) for name, network in networks.items()}
     took = {name: (ms, networks[name].top1) for name, ms in race.fastest.items()}
-    by_cost, by_time = set(frontier(spent)), set(frontier(took))
-    counted = [Mark(n.title, spent[name][0], n.top1, n.family, "", name in by_cost) for name, n in networks.items()]
+    by_time = set(frontier(took))
     measured = [
         Mark(
             e.network.title, e.milliseconds, e.network.top1, e.network.family, e.form,
@@ -172,7 +170,7 @@ def marks(race: Race, convention: str) -> tuple[list[Mark], list[Mark]]:
         )
         for e in race.entries
     ]  # fmt: skip
-    return counted, measured
+    return budget_marks(convention, networks), measured
 
 
 def rows(race: Race) -> list[list[str]]:
@@ -257,11 +255,11 @@ def told_of_budget(race: Race, convention: str, millions: float, milliseconds: f
     return "\n".join(words), first, second
 
 
-def budget_marks(convention: str) -> list[Mark]:
-    """Return all networks of the table in a chart against multiply-adds."""
-    spent = {name: (n.millions(convention), n.top1) for name, n in NETWORKS.items()}
+def budget_marks(convention: str, networks: Mapping[str, PublishedNetwork] = NETWORKS) -> list[Mark]:
+    """Return networks, all of the table if not given, in a chart against multiply-adds."""
+    spent = {name: (n.millions(convention), n.top1) for name, n in networks.items()}
     best = set(frontier(spent))
-    return [Mark(n.title, spent[name][0], n.top1, n.family, "", name in best) for name, n in NETWORKS.items()]
+    return [Mark(n.title, spent[name][0], n.top1, n.family, "", name in best) for name, n in networks.items()]
 
 
 def activation_rows() -> tuple[dict[str, dict[str, float]], dict[str, float]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, partial
@@ -54,12 +53,11 @@ def shipped(kind: str) -> dict[str, str]:
     if kind not in KINDS:
         raise ValueError(f"kind: expected one of {', '.join(KINDS)}; got {kind!r}")
     found: dict[str, str] = {}
+    cards = [weights.card(name) for name in weights.names() if "nano" in name]
     for module, title in TITLES.items():
-        for name in weights.names():
-            card = weights.card(name)
-            network = re.match(r"visionlab\.backbones\.(\w+):", card.network)
-            if card.data == KINDS[kind] and network and network[1].startswith(module) and "nano" in name:
-                found[title] = name
+        for card in cards:
+            if card.data == KINDS[kind] and card.network.startswith(f"visionlab.backbones.{module}"):
+                found[title] = card.name
     return found
 
 

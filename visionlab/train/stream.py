@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sized
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, islice
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from visionlab.train.randomness import generator
 
-__all__ = ["Batch", "Fresh", "Paced", "Shuffled", "Stream"]
+__all__ = ["Batch", "Fresh", "Paced", "Renewed", "Shuffled", "Stream"]
 
 Batch = tuple[Tensor, ...]
 
@@ -70,6 +70,36 @@ class Paced:
 
 
 @dataclass(frozen=True)
+class Renewed:
+    """Passes over data sets of one size, each in a new order and each over another one.
+
+    Args:
+        size: of every data set.
+        make: gives the data set of (seed, epoch).
+        workers: processes that load in the background.
+    """
+
+    size: int
+    make: Callable[[int, int], Dataset]
+    workers: int = 0
+
+    def batches(
+        self, start: int, *, seed: int, batch: int, rank: int, world: int, device: torch.device
+    ) -> Iterator[Batch]:
+        """Load this process's share of each step's samples.
+
+        Raises:
+            ValueError: if a data set has fewer samples than a batch.
+        """
+        steps = _steps(self.size, batch)
+        for epoch in count(start // steps):
+            first = max(start, epoch * steps)
+            stream = Shuffled(self.make(seed, epoch), self.workers)
+            passed = stream.batches(first, seed=seed, batch=batch, rank=rank, world=world, device=device)
+            yield from islice(passed, (epoch + 1) * steps - first)
+
+
+@dataclass(frozen=True)
 class Shuffled:
     """Passes over a map-style data set, each in a new order; what does not fill a batch is left for another pass.
 
@@ -87,9 +117,7 @@ class Shuffled:
     ) -> Iterator[Batch]:
         """Load this process's share of each step's samples."""
         size = len(self.dataset) if isinstance(self.dataset, Sized) else 0
-        if size < batch:
-            raise ValueError(f"batch: {batch} samples a step, but the data set has only {size}")
-        steps = size // batch
+        steps = _steps(size, batch)
         for epoch in count(start // steps):
             order = torch.randperm(size, generator=generator(seed, epoch)).tolist()
             first = start % steps if epoch == start // steps else 0
@@ -103,3 +131,10 @@ class Shuffled:
                 generator=generator(seed, epoch, 1),
             )
             yield from (tuple(item) for item in loader)
+
+
+def _steps(size: int, batch: int) -> int:
+    """Return the steps of a pass, at least one."""
+    if size < batch:
+        raise ValueError(f"batch: {batch} samples a step, but the data set has only {size}")
+    return size // batch
