@@ -47,10 +47,15 @@ def test_inference_at_224(
 
 
 @torch.inference_mode()
-def test_compiled_at_224(in_turn: Timer, ratios: dict[str, float]) -> None:
-    torch.set_num_threads(1)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_compiled_at_224(threads: int, in_turn: Timer, ratios: dict[str, float]) -> None:
+    torch.set_num_threads(threads)
+    torch.compiler.reset()
     plain = timm.create_model("micronet_m3").eval()
-    networks = {"plain": plain, "compiled": torch.compile(inference_form(plain))}
+    fast = inference_form(plain)
+    networks = {"plain": plain, "fast": fast, "compiled": torch.compile(fast)}
     x = torch.randn(8, 3, 224, 224)
     seconds = in_turn({name: partial(network, x) for name, network in networks.items()}, 21)
-    ratios["plain m3 / compiled fast m3, batch 8, 1 thread"] = seconds["plain"] / seconds["compiled"]
+    setting = f"batch 8, {threads} thread{'s' if threads > 1 else ''}"
+    ratios[f"plain m3 / compiled fast m3, {setting}"] = seconds["plain"] / seconds["compiled"]
+    ratios[f"fast m3 / compiled fast m3, {setting}"] = seconds["fast"] / seconds["compiled"]

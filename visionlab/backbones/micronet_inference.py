@@ -10,7 +10,7 @@ Multiply-adds are not time: a MicroNet spends most of its own on small grouped c
 * nor does the shift of Dynamic Shift-Max have to look for its channels. Inside each block of channels the order is
   slanted, by one more place from block to block, so that the next channel of the next block always lies one block
   further on: the shift is a roll. Its sums are taken in place;
-* a pointwise factor that squeezes becomes one dense matrix, mostly zeros, a large one that expands a batch of products.
+* a pointwise factor becomes one dense matrix, mostly zeros: one large product is faster than many small ones.
 """
 
 from __future__ import annotations
@@ -28,12 +28,10 @@ from torch import Tensor, nn
 from visionlab.backbones.micronet import MicroNet
 from visionlab.backbones.micronet_blocks import NormedLinear
 from visionlab.backbones.micronet_factorized import GroupedPointwise, MicroDepthwise, dense_matrix
-from visionlab.backbones.micronet_shiftmax import DynamicShiftMax, circular_shift
+from visionlab.backbones.micronet_shiftmax import ACT_MAX, DynamicShiftMax, circular_shift
 
-__all__ = ["FastMicroNet", "Gather", "GroupedLinear", "InPlaceShiftMax", "MergedConvolution", "inference_form"]
+__all__ = ["FastMicroNet", "Gather", "InPlaceShiftMax", "MergedConvolution", "inference_form"]
 
-DENSE = 4096
-"""Entries of a matrix that expands, up to which it is stored dense."""
 PIECES = 4
 """Up to so many pieces a reordering of channels is put together from slices."""
 Layers = tuple[list[nn.Module], Tensor]
@@ -41,7 +39,7 @@ Layers = tuple[list[nn.Module], Tensor]
 
 
 class Gather(nn.Module):
-    """Put channel ``index[i]`` in place i."""
+    """Put channel ``index[i]`` in place i of the last axis."""
 
     index: Tensor
 
@@ -52,7 +50,7 @@ class Gather(nn.Module):
         first = index.tolist()
         self.pieces = [(first[a], first[a] + b - a) for a, b in pairwise(ends)]
 
-    def forward(self, x: Float[Tensor, "b h w c"]) -> Float[Tensor, "b h w c"]:
+    def forward(self, x: Float[Tensor, "*b c"]) -> Float[Tensor, "*b c"]:
         """Return the channels in their new order."""
         if len(self.pieces) <= PIECES:
             return torch.cat([x[..., start:stop] for start, stop in self.pieces], dim=-1)
@@ -96,30 +94,6 @@ class MergedConvolution(nn.Module):
         return y.add_(torch.addmm(self.behind, inside, self.taps))
 
 
-class GroupedLinear(nn.Module):
-    """A 1x1 convolution in groups on maps (B, H, W, C): a batch of products, one a group.
-
-    Args:
-        weight: (out, in / groups), as of the convolution.
-        bias: (out,).
-        groups: of channels side by side.
-    """
-
-    weight: Tensor
-    bias: Tensor
-
-    def __init__(self, weight: Tensor, bias: Tensor, groups: int) -> None:
-        super().__init__()
-        self.register_buffer("weight", weight.unflatten(0, (groups, -1)).mT.contiguous())
-        self.register_buffer("bias", bias.view(groups, 1, -1))
-
-    def forward(self, x: Float[Tensor, "b h w c"]) -> Float[Tensor, "b h w d"]:
-        """Return the mixed channels."""
-        rows = x.reshape(-1, *self.weight.shape[:2])
-        y = torch.baddbmm(self.bias, rows.transpose(0, 1), self.weight)
-        return y.transpose(0, 1).reshape(*x.shape[:3], -1)
-
-
 class ReLU6InPlace(nn.Module):
     """ReLU6 in the place of x."""
 
@@ -131,36 +105,46 @@ class ReLU6InPlace(nn.Module):
 class InPlaceShiftMax(nn.Module):
     """`DynamicShiftMax` in the place of x, for maps whose channels come in another order.
 
+    Its hard sigmoid, range and offset are one clamp and one sum: the factors between them are folded into weights.
+
     Args:
         layer: of the plain network.
         order: which of its channels stands at each place.
     """
 
+    offsets: Tensor
+
     def __init__(self, layer: DynamicShiftMax, order: Tensor) -> None:
         super().__init__()
-        self.coefficients = copy.deepcopy(layer.coefficients)
-        fc1, fc2 = self.coefficients.fc1, self.coefficients.fc2
-        fc1.weight = nn.Parameter(fc1.weight[:, order])
-        fc2.weight = nn.Parameter(fc2.weight.unflatten(0, (-1, len(order)))[:, order].flatten(0, 1))
-        fc2.bias = nn.Parameter(fc2.bias.unflatten(0, (-1, len(order)))[:, order].flatten())
+        plain = layer.coefficients
+        every = (torch.arange(plain.offsets.numel(), device=order.device)[:, None] * len(order) + order).flatten()
+        slope = 2 * ACT_MAX / 6  # of hardsigmoid(z) = clamp(z + 3, 0, 6) / 6 over a range of 2 ACT_MAX
+        self.fc1 = filled(nn.Linear(*plain.fc1.weight.shape[::-1]), plain.fc1.weight[:, order], plain.fc1.bias)
+        self.fc2 = filled(
+            nn.Linear(*plain.fc2.weight.shape[::-1]), plain.fc2.weight[every] * slope, plain.fc2.bias[every] * slope
+        )
+        self.register_buffer("offsets", plain.offsets[..., None].clone())
         self.shift: nn.Module | None = None
         if layer.shifts == 2:
-            plain = torch.arange(len(order), device=order.device)
-            shift = circular_shift(plain[None, :, None, None], layer.groups).flatten()
+            channels = torch.arange(len(order), device=order.device)
+            shift = circular_shift(channels[None, :, None, None], layer.groups).flatten()
             self.shift = Gather(order.argsort()[shift[order]])
 
     def forward(self, x: Float[Tensor, "b h w c"]) -> Float[Tensor, "b h w c"]:
         """Return the activated maps, in the order of ``x``, which is overwritten."""
-        a = self.coefficients(x.permute(0, 3, 1, 2))[:, :, :, None, None].unbind(1)
-        shifted = None if self.shift is None else self.shift(x)
+        a = self.fc2(F.relu(self.fc1(x.mean((1, 2))))).clamp_(-ACT_MAX, ACT_MAX)
+        a = a.unflatten(1, (*self.offsets.shape[:3], -1)) + self.offsets
+        # Rows of channels: a compiler takes maps of four axes for channels before pixels, and turns them round.
+        rows = x.flatten(1, 2)
+        shifted = None if self.shift is None else self.shift(rows)
         best: Tensor | None = None
-        for k, own in enumerate(a):
-            branch = x.mul_(own[:, 0]) if k == len(a) - 1 else x * own[:, 0]
+        for k, own in enumerate(a.unbind(1)):
+            branch = rows.mul_(own[:, 0]) if k == a.shape[1] - 1 else rows * own[:, 0]
             if shifted is not None:
                 branch.addcmul_(shifted, own[:, 1])
             best = branch if best is None else torch.maximum(best, branch, out=best)
         assert best is not None  # there is at least one branch
-        return best
+        return best.view(x.shape)
 
 
 class FastBlock(nn.Module):
@@ -246,17 +230,13 @@ def fast_layers(layer: nn.Module, order: Tensor, rest: Sequence[nn.Module]) -> L
 
 
 def pointwise_layers(layer: GroupedPointwise, order: Tensor, rest: Sequence[nn.Module]) -> Layers:
-    """Return a matrix that reads maps in ``order``, or a batch of them where those come in groups anyway."""
+    """Return a dense matrix that reads maps in ``order``."""
     conv = layer.conv
     scale, shift = scale_and_shift(layer.norm)
-    expands, plain = conv.out_channels > conv.in_channels, torch.arange(len(order), device=order.device)
-    if expands:
+    if conv.out_channels > conv.in_channels:
         each = conv.out_channels // conv.groups
         first = torch.arange(conv.groups, device=order.device)[:, None] * each
         rows = (first + slanted(conv.groups, each, order.device)).flatten()
-        if len(order) * len(rows) > DENSE and torch.equal(order, plain):
-            weight = (conv.weight[:, :, 0, 0] * scale[:, None])[rows]
-            return [GroupedLinear(weight, shift[rows], conv.groups)], rows
     else:  # so that behind the last shuffle the order is the plain one
         rows = source_of_shuffles(nn.Sequential(*rest), conv.out_channels, order.device)
     dense = nn.Linear(conv.in_channels, conv.out_channels)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from visionlab.backbones.micronet_factorized import check_groups
 
-__all__ = ["Coefficients", "DynamicShiftMax", "Offsets", "circular_shift", "coefficient_width", "shift_max"]
+__all__ = ["ACT_MAX", "Coefficients", "DynamicShiftMax", "Offsets", "circular_shift", "coefficient_width", "shift_max"]
 
 ACT_MAX = 2.0  # a coefficient lies within its offset -+ ACT_MAX
 Offsets = Sequence[Sequence[float]]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from visionlab.backbones.mobile_former import MobileFormer
-from visionlab.backbones.mobile_former_mobile import Down, Lite, Regular
+from torch import Tensor, nn
 
-__all__ = ["nano_network"]
+from visionlab.backbones.micronet_rivals import SE_REDUCTION, SqueezeExcite
+from visionlab.backbones.micronet_shiftmax import coefficient_width
+from visionlab.backbones.mobile_former import MobileFormer
+from visionlab.backbones.mobile_former_mobile import ConvNorm, Down, Lite, Regular, StaticReLU
+
+__all__ = ["Excite", "excited", "nano_network"]
 
 
 def nano_network(
@@ -31,3 +35,37 @@ def nano_network(
     return MobileFormer(
         stages, stem=stem, tokens=tokens, slopes=slopes, head_ratio=4, head_width=128, num_classes=num_classes
     )
+
+
+class Hardswish(nn.Hardswish):
+    """h-swish in the place of a dynamic ReLU: it hears no token."""
+
+    def forward(self, x: Tensor, *_: object) -> Tensor:
+        """Return the activated map."""
+        return super().forward(x)
+
+
+class Excite(SqueezeExcite):
+    """Squeeze-and-excite in the place of a dynamic ReLU: it hears no token."""
+
+    def forward(self, x: Tensor, *_: object) -> Tensor:
+        """Return the activated map."""
+        return super().forward(x)
+
+
+def excited(network: MobileFormer) -> MobileFormer:
+    """Give a Mobile alone the activations of MobileNetV3: h-swish, squeezed and excited behind depthwise convolutions.
+
+    Args:
+        network: with static slopes; it is changed.
+    """
+    for block in list(network.modules()):
+        for name, conv in list(block.named_children()):
+            act = name.replace("conv", "act")
+            if not isinstance(conv, ConvNorm) or not isinstance(getattr(block, act, None), StaticReLU):
+                continue
+            channels = conv.conv.out_channels
+            hidden = coefficient_width(channels, SE_REDUCTION)
+            depthwise = conv.conv.groups > 1
+            setattr(block, act, Excite(channels, hidden=hidden, act=nn.Hardswish()) if depthwise else Hardswish())
+    return network

@@ -1,6 +1,7 @@
 """Our sketch of E2E-MF (arXiv 2108.05895, section on end-to-end detection) on scenes of the world: boxes from queries.
 
-A Mobile-Former backbone against a Mobile without tokens of no fewer multiply-adds, under the same head.
+A Mobile-Former backbone against backbones without tokens of no fewer multiply-adds, under the same head: a wider Mobile,
+plain, and with what MobileNetV3 has.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from torch.utils.data import TensorDataset
 
 from visionlab.backbones.mobile_former_bridge import Former, ToFormer, ToMobile
 from visionlab.backbones.mobile_former_mobile import DynamicReLU, Slopes, Votes
-from visionlab.backbones.mobile_former_nano import nano_network
+from visionlab.backbones.mobile_former_nano import Excite, excited, nano_network
 from visionlab.data import world
 from visionlab.data.transforms import normalise
 from visionlab.experiments.claim import Claim
@@ -32,9 +33,12 @@ from visionlab.train.stream import Batch, Shuffled
 __all__ = ["DETECTION", "SURE", "VARIANTS", "kept_scenes"]
 
 SIZE = 64
+WIDE = {"tokens": (0, 32), "slopes": "static", "channels": (12, 18, 28, 44, 84)}
+V3 = "wide MobileNetV3"
 BACKBONES: dict[str, dict[str, Any]] = {
     "Mobile-Former": {"tokens": (6, 32), "slopes": "spatial"},
-    "wide Mobile": {"tokens": (0, 32), "slopes": "static", "channels": (12, 18, 28, 44, 84)},
+    "wide Mobile": WIDE,
+    V3: WIDE,
 }
 VARIANTS = tuple(BACKBONES)
 SURE = 0.5  # score from which on a box is kept to be looked at
@@ -80,8 +84,9 @@ def detector_of(variant: str, preset: Boxes) -> tuple[MobileFormerDetector, floa
     """Return a detector, and the cost of its backbone in millions of multiply-adds."""
     backbone = nano_network(num_classes=0, **BACKBONES[variant])
     network = MobileFormerDetector(
-        backbone, len(preset.classes), queries=preset.queries, dim=preset.dim, blocks=preset.blocks
-    )
+        excited(backbone) if variant == V3 else backbone, len(preset.classes),
+        queries=preset.queries, dim=preset.dim, blocks=preset.blocks,
+    )  # fmt: skip
     return network, multiply_adds(network.backbone, torch.zeros(1, 3, SIZE, SIZE)) / 1e6
 
 
@@ -156,7 +161,7 @@ DETECTION = Experiment(
     },
     data=("world",),
     defined_by=(
-        nano_network, ToFormer, Former, ToMobile, DynamicReLU, Slopes, Votes, BACKBONES, scenes_of, detector_of,
+        nano_network, excited, Excite, ToFormer, Former, ToMobile, DynamicReLU, Slopes, Votes, BACKBONES, scenes_of, detector_of,
         box_loss, found_in, sure_boxes, SURE, OVERLAPS, MobileFormerDetector, QueryBlock, UpSampling, match,
         set_losses, targets_of, average_precision, multiply_adds,
     ),
