@@ -1,7 +1,7 @@
 """Our sketch of E2E-MF (arXiv 2108.05895, section on end-to-end detection) on scenes of the world: boxes from queries.
 
-A Mobile-Former backbone against backbones without tokens of no fewer multiply-adds, under the same head: a wider Mobile,
-plain, and with what MobileNetV3 has.
+A Mobile-Former backbone against two without tokens and of no fewer multiply-adds, under the same head: a wider Mobile,
+and the same with the activations of MobileNetV3.
 """
 
 from __future__ import annotations
@@ -161,8 +161,8 @@ DETECTION = Experiment(
     },
     data=("world",),
     defined_by=(
-        nano_network, excited, Excite, ToFormer, Former, ToMobile, DynamicReLU, Slopes, Votes, BACKBONES, scenes_of, detector_of,
-        box_loss, found_in, sure_boxes, SURE, OVERLAPS, MobileFormerDetector, QueryBlock, UpSampling, match,
+        nano_network, excited, Excite, ToFormer, Former, ToMobile, DynamicReLU, Slopes, Votes, BACKBONES, scenes_of,
+        detector_of, box_loss, found_in, sure_boxes, SURE, OVERLAPS, MobileFormerDetector, QueryBlock, UpSampling, match,
         set_losses, targets_of, average_precision, multiply_adds,
     ),
     versions={"world": world.VERSION},
