@@ -20,7 +20,7 @@ from visionlab.show.widgets.shiftmax import PRESETS
         ),
         (
             (32, 16, 8),
-            "8 paths end in an output; 25.0 % of the pairs of channels are connected, by 0 to 1 paths each; 128",
+            "8 paths end in an output; 25.0 % of the pairs of channels are connected, by one path each; 128",
         ),
         (
             (32, 16, 1),

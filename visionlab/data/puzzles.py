@@ -91,8 +91,7 @@ def same_colour(
     same = torch.randint(2, (n,), generator=generator, device=device)
     first = torch.randint(2, (n,), generator=generator, device=device)
     colours = torch.stack([first, torch.where(same == 1, first, 1 - first)], dim=1)
-    images = noise * torch.randn(n, 3, cells * cell, cells * cell, generator=generator, device=device)
-    images += _paint(places, colours, cells, cell)
+    images = _draw_images(places, colours, cells, cell, noise, generator)
     return SameColour(images, places, same, (places[:, 0] - places[:, 1]).abs().amax(dim=1))
 
 
@@ -338,18 +337,12 @@ def _draw_pairs(
 
 
 def _draw_images(
-    places: Tensor, colours: Tensor, cells: int, cell: int, noise: float, generator: torch.Generator
-) -> Float[Tensor, "n 3 h w"]:
-    """Noise with cells at `places` that have `colours`."""
-    images = _paint(places, colours, cells, cell)
-    return images + noise * torch.randn(images.shape, generator=generator, device=generator.device)
-
-
-def _paint(
-    places: Int[Tensor, "n k 2"], colours: Int[Tensor, "n k"], cells: int, cell: int
-) -> Float[Tensor, "n 3 h w"]:
-    """Images that are zero but for the cells at `places`, which have `colours` (indices into COLOURS)."""
+    places: Int[Tensor, "n k 2"], colours: Int[Tensor, "n k"], cells: int, cell: int, noise: float,
+    generator: torch.Generator,
+) -> Float[Tensor, "n 3 h w"]:  # fmt: skip
+    """Noise with cells at `places` that have `colours` (indices into COLOURS)."""
     grid = torch.zeros(len(places), cells, cells, 3, device=places.device)
     image = torch.arange(len(places), device=places.device)[:, None]
     grid[image, places[..., 0], places[..., 1]] = torch.tensor(COLOURS, device=places.device)[colours]
-    return repeat(grid, "n row column rgb -> n rgb (row y) (column x)", y=cell, x=cell)
+    images = repeat(grid, "n row column rgb -> n rgb (row y) (column x)", y=cell, x=cell)
+    return images + noise * torch.randn(images.shape, generator=generator, device=generator.device)

@@ -162,8 +162,8 @@ DETECTION = Experiment(
     data=("world",),
     defined_by=(
         nano_network, excited, Excite, ToFormer, Former, ToMobile, DynamicReLU, Slopes, Votes, BACKBONES, scenes_of,
-        detector_of, box_loss, found_in, sure_boxes, SURE, OVERLAPS, MobileFormerDetector, QueryBlock, UpSampling, match,
-        set_losses, targets_of, average_precision, multiply_adds,
+        detector_of, box_loss, found_in, sure_boxes, SURE, OVERLAPS, MobileFormerDetector, QueryBlock, UpSampling,
+        match, set_losses, targets_of, average_precision, multiply_adds,
     ),
     versions={"world": world.VERSION},
     claims=(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-__all__ = ["Interval", "difference", "interval"]
+__all__ = ["Interval", "difference", "interval", "whiskers"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,16 @@ def interval(values: Sequence[float], level: float = 0.95) -> Interval:
     data = _finite(values)
     spread = float(data.std(ddof=1)) / math.sqrt(data.size) if data.size > 1 else math.inf
     return _around(float(data.mean()), spread, float(data.size - 1), level, data.size)
+
+
+def whiskers(found: Sequence[Interval]) -> np.ndarray | None:
+    """Return the distances from each mean down and up to the ends of its interval, (2, n): matplotlib's ``yerr``.
+
+    Nothing if one is of a single seed, whose interval is endless.
+    """
+    if any(each.seeds == 1 for each in found):
+        return None
+    return np.array([[each.mean - each.low for each in found], [each.high - each.mean for each in found]])
 
 
 def difference(a: Mapping[int, float], b: Mapping[int, float], level: float = 0.95) -> Interval:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from visionlab.measure.intervals import whiskers
 from visionlab.show import theme
 from visionlab.show.figure import Figure, figure
 
@@ -224,10 +225,11 @@ def accuracy_by_distance(result: Result, title: str) -> Figure:
     for i, variant in enumerate(variant for variant in ROLES if variant in result.variants):
         shown = [result.summary(variant, f"accuracy at distance {d} (%)") for d in DISTANCES]
         means = np.array([s.mean for s in shown])
-        reach = np.array([[s.mean - s.low, s.high - s.mean] for s in shown]).T if shown[0].seeds > 1 else None
         x = np.arange(len(DISTANCES)) + 0.06 * (i - 1.5)
         role = ROLES[variant]
-        line = ax.errorbar(x, means, yerr=reach, color=theme.color(role), marker="os^D"[i], capsize=3, label=variant)
+        line = ax.errorbar(
+            x, means, yerr=whiskers(shown), color=theme.color(role), marker="os^D"[i], capsize=3, label=variant
+        )
         line[0].set_dashes(theme.DASHES[role] or (None, None))
         words.append(f"{variant} " + ", ".join(f"{mean:.1f}" for mean in means))
     ax.axhline(50, color=theme.color("reference"), dashes=(1, 4), linewidth=1.5)
@@ -262,8 +264,7 @@ def accuracy_by_size(results: Mapping[str, Result], sizes: Sequence[int], chance
             shown = [result.summary(variant, metric) for metric in metrics]
             means = [s.mean for s in shown]
             x, colour = np.arange(len(sizes)) + 0.1 * (i - 2.5), theme.color(role)
-            error = [[s.mean - s.low for s in shown], [s.high - s.mean for s in shown]]
-            line = ax.errorbar(x, means, yerr=error, color=colour, marker=marker, elinewidth=1, label=variant)
+            line = ax.errorbar(x, means, yerr=whiskers(shown), color=colour, marker=marker, elinewidth=1, label=variant)
             line[0].set_dashes(dashes or (None, None))
             for place, metric in zip(x, metrics, strict=True):
                 seeds = list(result.values(variant, metric).values())

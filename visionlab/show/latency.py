@@ -7,7 +7,7 @@ from typing import Any
 
 from visionlab.measure.latency import Timing
 from visionlab.show.figure import Cell, Figure, Table, figure
-from visionlab.show.theme import apply, color
+from visionlab.show.theme import apply, color, log_axes
 
 __all__ = ["latency_picture", "latency_table"]
 
@@ -86,8 +86,6 @@ def _median(row: Mapping[str, Any], batch: int, threads: int) -> float:
 
 def _panel(ax: Any, points: list[tuple[Mapping[str, Any], float]]) -> None:
     """One panel: a mark for each form, the network's name above its slowest, and the line of the best rate."""
-    from matplotlib.ticker import LogLocator, NullFormatter
-
     for form, mark in MARKS.items():
         chosen = [(row["multiply_adds"] / 1e6, ms) for row, ms in points if row["form"] == form]
         if chosen:
@@ -100,10 +98,5 @@ def _panel(ax: Any, points: list[tuple[Mapping[str, Any], float]]) -> None:
     best = min(ms / row["multiply_adds"] for row, ms in points) * 1e6
     ends = [min(row["multiply_adds"] for row, _ in points) / 1e6, max(row["multiply_adds"] for row, _ in points) / 1e6]
     ax.plot(ends, [best * x for x in ends], "--", color=color("reference"), linewidth=1.5, label="all at the best rate")
-    ax.set_xscale("log")
-    ax.set_yscale("log")
-    for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axis.set_major_formatter("{x:g}")
-        axis.set_minor_formatter(NullFormatter())
+    log_axes(ax)
     ax.margins(0.25)

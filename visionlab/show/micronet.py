@@ -40,7 +40,6 @@ def wiring_figure(p: Any, phi: Any, q_transposed: Any) -> Figure:
         shapes = ", ".join(str(matrix.shape) for matrix in factors)
         raise ValueError(f"p, phi, q_transposed: expected (C, M), (M, M) and (M, C), got {shapes}")
     paths = factors[0] @ factors[1] @ factors[2]
-    theme.apply()
     ratios = [hidden, hidden, channels, channels]
     fig, axes = plt.subplots(1, 4, figsize=(10.5, 3.9), gridspec_kw={"width_ratios": ratios})
     titles = ("P: expands", "Φ: shuffles", "Qᵀ: squeezes", "paths, output by input")
@@ -65,7 +64,7 @@ def wiring_figure(p: Any, phi: Any, q_transposed: Any) -> Figure:
 def wiring_words(p: np.ndarray, q_transposed: np.ndarray, paths: np.ndarray) -> str:
     """Say what a wiring connects and costs."""
     channels, hidden = p.shape
-    cost, low, high = int(p.sum() + q_transposed.sum()), int(paths.min()), int(paths.max())
+    cost, low, high = int(p.sum() + q_transposed.sum()), int(paths[paths > 0].min()), int(paths.max())
     each = f"{low} to {high} paths" if low < high else "one path" if low == 1 else f"{low} paths"
     return (
         f"{channels} channels, {hidden} hidden, {channels // int(q_transposed[0].sum())} groups:"
@@ -91,7 +90,6 @@ def rank_figure(kernels: Mapping[str, np.ndarray]) -> Figure:
     """
     import matplotlib.pyplot as plt
 
-    theme.apply()
     fig, axes = plt.subplots(2, len(kernels), figsize=(1.9 * len(kernels), 4.3), squeeze=False)
     said = []
     for (above, below), (name, kernel) in zip(axes.T, kernels.items(), strict=True):
@@ -118,7 +116,6 @@ def shift_max_figure(functions: Mapping[str, Sequence[float]]) -> Figure:
     """
     import matplotlib.pyplot as plt
 
-    theme.apply()
     columns = min(4, len(functions))
     rows = -(-len(functions) // columns)
     fig, axes = plt.subplots(
@@ -154,7 +151,6 @@ def follow_figure(runs: Mapping[str, Sequence[tuple[str, Any]]]) -> Figure:
     """
     import matplotlib.pyplot as plt
 
-    theme.apply()
     fig, axes = plt.subplots(1, len(runs), figsize=(2.9 * len(runs) + 1.2, 5.4), sharey=True, squeeze=False)
     said = []
     for ax, (name, steps) in zip(axes[0], runs.items(), strict=True):

@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from visionlab.measure.intervals import Interval
+from visionlab.measure.intervals import Interval, whiskers
 from visionlab.show import theme
 from visionlab.show.figure import Figure, figure
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
     from visionlab.experiments.result import Result
 
 __all__ = ["budget_figure", "ladder_figure", "published_figure", "time_figure"]
@@ -21,6 +19,8 @@ __all__ = ["budget_figure", "ladder_figure", "published_figure", "time_figure"]
 ROLES = {"MicroNet": "method", "MobileNet": "rival", "MobileNetV3": "baseline"}
 """Colours of families; others are grey."""
 MARKS = {"method": "o", "rival": "s", "baseline": "^", "reference": "D"}
+MARKED = (1, 2, 3, 5)
+"""Digits with a number on a logarithmic axis."""
 COST, ACCURACY = "multiply-adds (M)", "accuracy (%)"
 
 
@@ -47,12 +47,12 @@ def budget_figure(result: Result, families: Mapping[str, Sequence[str]]) -> Figu
         found = [result.summary(variant, ACCURACY) for variant in variants]
         means = [each.mean for each in found]
         ax.errorbar(
-            costs, means, yerr=_whiskers(found), label=family, color=theme.color(role), linestyle=theme.dash(role),
+            costs, means, yerr=whiskers(found), label=family, color=theme.color(role), linestyle=theme.dash(role),
             marker=MARKS[role], markersize=8, capsize=4, elinewidth=1.4,
         )  # fmt: skip
         said = ", ".join(f"{cost:.2f} M {mean:.1f} %" for cost, mean in zip(costs, means, strict=True))
         words.append(f"{family}: {said}")
-    _log_axis(ax, "x")
+    theme.log_axes(ax, "x", MARKED)
     ax.set(xlabel="multiply-adds of a tile (M), with those of Shift-Max", ylabel="accuracy on tiles (%)")
     ax.set_title("What is a multiply-add worth?")
     ax.margins(0.12)
@@ -92,7 +92,7 @@ def published_figure(families: Mapping[str, Sequence[tuple[str, float, float]]])
             )  # fmt: skip
         said = zip(names, costs, accuracies, strict=True)
         words.append(f"{family}: " + ", ".join(f"{name} {cost:g} M {top1:.1f} %" for name, cost, top1 in said))
-    _log_axis(ax, "x")
+    theme.log_axes(ax, "x", MARKED)
     ax.set(xlabel="multiply-adds of an image (M)", ylabel="top-1 on ImageNet (%)")
     ax.set_title("What the papers report")
     ax.margins(0.2)
@@ -100,13 +100,12 @@ def published_figure(families: Mapping[str, Sequence[tuple[str, float, float]]])
     return figure(fig, f"Published accuracy on ImageNet against multiply-adds. {'; '.join(words)}.")
 
 
-def ladder_figure(result: Result, steps: Sequence[str], *, rivals: Sequence[str] = (), title: str = "") -> Figure:
+def ladder_figure(result: Result, steps: Sequence[str], *, title: str = "") -> Figure:
     """Draw the accuracy of networks as bars, from top to bottom: means over seeds with their 95 % intervals.
 
     Args:
         result: of "micronet/ingredients".
         steps: variants, each with one ingredient more than the one before.
-        rivals: variants to compare the last step with, below it.
         title: what the figure asks; by default, what each ingredient gives.
 
     Raises:
@@ -117,24 +116,23 @@ def ladder_figure(result: Result, steps: Sequence[str], *, rivals: Sequence[str]
 
     if not steps:
         raise ValueError("steps: expected one variant or more, got none")
-    variants = [*steps, *rivals]
-    fig, ax = plt.subplots(figsize=(8.2, 0.9 + 0.46 * len(variants)))
-    found = [result.summary(variant, ACCURACY) for variant in variants]
+    fig, ax = plt.subplots(figsize=(8.2, 0.9 + 0.46 * len(steps)))
+    found = [result.summary(variant, ACCURACY) for variant in steps]
     means = [each.mean for each in found]
-    for y, (variant, each) in enumerate(zip(variants, found, strict=True)):
-        role = "method" if variant == steps[-1] else "reference" if variant in rivals else "rival"
-        ax.barh(y, each.mean, height=0.66, color=theme.color(role), hatch="//" if role == "reference" else "")
-        ax.errorbar(each.mean, y, xerr=_whiskers([each]), color="black", capsize=4, elinewidth=1.4)
+    for y, (variant, each) in enumerate(zip(steps, found, strict=True)):
+        role = "method" if variant == steps[-1] else "rival"
+        ax.barh(y, each.mean, height=0.66, color=theme.color(role))
+        ax.errorbar(each.mean, y, xerr=whiskers([each]), color="black", capsize=4, elinewidth=1.4)
         # Inside the bar, where no whisker of any length can cross it.
         ax.text(0.4 + _left(found), y, f"{each.mean:.1f}", va="center", color="white", fontweight="bold")
-    ax.set_yticks(range(len(variants)), variants)
+    ax.set_yticks(range(len(steps)), steps)
     ax.invert_yaxis()
     ax.set_xlim(left=_left(found))
     ax.grid(axis="y", visible=False)
     ax.set_xlabel("accuracy on tiles (%), the axis is cut on the left")
     ax.set_title(title or "What does each ingredient give?")
-    costs = [result.summary(variant, COST).mean for variant in variants]
-    said = zip(variants, means, costs, strict=True)
+    costs = [result.summary(variant, COST).mean for variant in steps]
+    said = zip(steps, means, costs, strict=True)
     words = ", ".join(f"{variant} {mean:.1f} % ({cost:.2f} M)" for variant, mean, cost in said)
     return figure(fig, f"Accuracy (and multiply-adds), means over {found[0].seeds} seeds: {words}.")
 
@@ -163,13 +161,12 @@ def time_figure(result: Result, families: Mapping[str, Sequence[str]], batches: 
             costs = [result.summary(variant, COST).mean for variant in variants]
             found = [result.summary(variant, f"images/s, batch {batch}") for variant in variants]
             ax.errorbar(
-                costs, [each.mean for each in found], yerr=_whiskers(found), label=family, color=theme.color(role),
+                costs, [each.mean for each in found], yerr=whiskers(found), label=family, color=theme.color(role),
                 linestyle=theme.dash(role), marker=MARKS[role], markersize=8, capsize=4, elinewidth=1.4,
             )  # fmt: skip
             rates = ", ".join(f"{cost:.1f} M {each.mean:.0f}" for cost, each in zip(costs, found, strict=True))
             words.append(f"{family}, batch {batch}: {rates}")
-        _log_axis(ax, "x")
-        _log_axis(ax, "y")
+        theme.log_axes(ax, marks=MARKED)
         ax.set(xlabel="multiply-adds of an image (M)", title=f"Batch {batch}, one thread")
         ax.margins(0.15)
     axes[0, 0].set_ylabel("images a second")
@@ -181,24 +178,7 @@ def _role(family: str) -> str:
     return next((role for name, role in reversed(ROLES.items()) if family.startswith(name)), "reference")
 
 
-def _whiskers(found: Sequence[Interval]) -> np.ndarray | None:
-    """Distances from the mean to both ends of the interval; none for a single seed, whose interval is endless."""
-    if any(each.seeds == 1 for each in found):
-        return None
-    return np.array([[each.mean - each.low for each in found], [each.high - each.mean for each in found]])
-
-
 def _left(found: Sequence[Interval]) -> float:
     """Where a cut axis may begin: below all intervals, at a multiple of five."""
     low = min(each.mean if each.seeds == 1 else each.low for each in found)
     return max(0.0, 5 * np.floor(low / 5) - 10)
-
-
-def _log_axis(ax: Axes, which: str) -> None:
-    from matplotlib.ticker import LogLocator, NullFormatter
-
-    axis = ax.xaxis if which == "x" else ax.yaxis
-    (ax.set_xscale if which == "x" else ax.set_yscale)("log")
-    axis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
-    axis.set_major_formatter("{x:g}")
-    axis.set_minor_formatter(NullFormatter())

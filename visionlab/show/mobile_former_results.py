@@ -146,7 +146,6 @@ def time_figure(result: Result, batches: Sequence[int] = (1, 8)) -> Figure:
         batches: images at once.
     """
     import matplotlib.pyplot as plt
-    from matplotlib.ticker import LogLocator, NullFormatter
 
     fig, axes = plt.subplots(1, len(batches), figsize=(5.6 * len(batches), 4.8), squeeze=False, sharey=True)
     words = []
@@ -169,11 +168,8 @@ def time_figure(result: Result, batches: Sequence[int] = (1, 8)) -> Figure:
         cost, ms = points["mobilenetv3_large_100"]
         ends = np.array([min(x for x, _ in points.values()), max(x for x, _ in points.values())])
         axis.plot(ends, ends * ms / cost, color=theme.color("reference"), linestyle=theme.dash("reference"))
-        axis.set(xscale="log", yscale="log", xlabel="multiply-adds of an image (M)")
-        for side in (axis.xaxis, axis.yaxis):
-            side.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            side.set_major_formatter("{x:g}")
-            side.set_minor_formatter(NullFormatter())
+        axis.set_xlabel("multiply-adds of an image (M)")
+        theme.log_axes(axis)
         axis.margins(0.16)
         axis.set_title(f"Batch {batch}")
         words.append(f"batch {batch}: {', '.join(said)}")

@@ -7,10 +7,12 @@ of at least 3 : 1 against white and against the dark theme's background, and eac
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+    from matplotlib.axes import Axes
 
 __all__ = [
     "DASHES",
@@ -22,6 +24,7 @@ __all__ = [
     "apply",
     "color",
     "dash",
+    "log_axes",
     "plotly_template",
 ]
 
@@ -115,6 +118,24 @@ def apply() -> None:
     )
     plotly.io.templates["visionlab"] = plotly_template()
     plotly.io.templates.default = "visionlab"
+
+
+def log_axes(ax: Axes, sides: str = "xy", marks: Sequence[int] = (1, 2, 5)) -> None:
+    """Make axes logarithmic, with plain numbers at these marks of each decade.
+
+    Args:
+        ax: whose.
+        sides: "x", "y" or both.
+        marks: digits that have a number.
+    """
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    for side in sides:
+        ax.set(**{f"{side}scale": "log"})
+        axis = getattr(ax, f"{side}axis")
+        axis.set_major_locator(LogLocator(subs=marks))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(NullFormatter())
 
 
 def plotly_template() -> go.layout.Template:
