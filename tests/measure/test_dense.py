@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from visionlab.measure.dense import average_precision, mean_iou
+from visionlab.measure.dense import average_precision, mean_iou, sure_boxes
 
 
 def plain_iou(found: Tensor, truth: Tensor, classes: int) -> float:
@@ -96,6 +96,13 @@ def test_it_is_scikit_learns_where_each_detection_is_right_or_wrong_and_none_is_
     best = torch.tensor(precision.copy()).cummax(0).values  # recall falls along the curve
     expected = float(((torch.tensor(recall[:-1] - recall[1:])) * best[:-1]).sum())
     assert average_precision([found], [truth]) == pytest.approx(expected, abs=1e-6)
+
+
+def test_only_sure_boxes_are_kept() -> None:
+    each = {"boxes": torch.tensor([[1.0, 2, 3, 4], [5, 6, 7, 8]]), "labels": torch.tensor([1, 3])}
+    found = [each | {"scores": torch.tensor([0.4, 0.3])}, each | {"scores": torch.tensor([0.4, 0.5])}]
+    assert sure_boxes(found).tolist() == [[1, 5, 6, 7, 8, 2]]
+    assert sure_boxes(found[:1]).shape == (0, 6)
 
 
 @pytest.mark.usefixtures("as_users_run_it")

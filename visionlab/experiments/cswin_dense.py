@@ -20,7 +20,7 @@ from visionlab.experiments.claim import Claim
 from visionlab.experiments.experiment import Experiment, Job, Outcome
 from visionlab.heads.detection import Detector, detector, targets_of
 from visionlab.heads.segmentation import SegmentationFPN, segmentation_loss
-from visionlab.measure.dense import average_precision, mean_iou
+from visionlab.measure.dense import average_precision, mean_iou, sure_boxes
 from visionlab.train.loop import Fit, Recipe, fit, start
 from visionlab.train.randomness import seeded
 from visionlab.train.stream import Batch, Shuffled
@@ -34,7 +34,6 @@ SMALL: dict[str, Any] = {
 }  # fmt: skip
 WINDOWS = (4, 4, 4, 2)  # at 64 pixels a token sees as many others as in stripes of the widths above
 VARIANTS = ("cswin", "shifted window")
-SURE = 0.5  # score from which on a box is kept to be looked at
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
 
@@ -135,14 +134,7 @@ def measure_detection(job: Job) -> Outcome:
         "AP50 (%)": 100 * average_precision(found, targets_of(boxes, (SIZE, SIZE))),
         "multiply-adds of the backbone (M)": cost,
     }
-    sure = [
-        torch.tensor([i, *box.tolist(), label - 1])
-        for i, each in enumerate(found[: job.preset.kept])
-        for box, score, label in zip(each["boxes"], each["scores"], each["labels"].tolist(), strict=True)
-        if score >= SURE
-    ]
-    boxes = torch.stack(sure).float() if sure else torch.zeros(0, 6)
-    return Outcome(metrics, run.history, arrays={"boxes": boxes.numpy()}, network=run.model)
+    return Outcome(metrics, run.history, arrays={"boxes": sure_boxes(found[: job.preset.kept])}, network=run.model)
 
 
 SHARED = (backbone_of, scenes_of, train, hierarchical_network, regions_of, RegionAttention)
@@ -189,7 +181,7 @@ DETECTION = Experiment(
         "gpu": Dense(recipe=Recipe(steps=8000, batch=64, learning_rate=1e-3, warmup=400), n=50_000, test=2000),
     },
     data=("world",),
-    defined_by=(*SHARED, box_loss, Detector, detector, targets_of, average_precision),
+    defined_by=(*SHARED, box_loss, Detector, detector, targets_of, average_precision, sure_boxes),
     versions={"world": world.VERSION},
     claims=(
         Claim(

@@ -12,7 +12,13 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from visionlab.backbones.micronet import MicroNet, multiply_adds_of_shift_max
-from visionlab.backbones.micronet_inference import inference_form
+from visionlab.backbones.micronet_inference import (
+    InPlaceShiftMax,
+    MergedConvolution,
+    fast_layers,
+    inference_form,
+    pointwise_layers,
+)
 from visionlab.experiments.claim import Claim
 from visionlab.experiments.experiment import Experiment, Job, Outcome
 from visionlab.measure.cost import multiply_adds, parameters
@@ -101,13 +107,15 @@ def measure_time(job: Job) -> Outcome:
     return Outcome(costs(job.variant, image) | speeds(job.seed, preset, device)[job.variant])
 
 
+MEASURED = (NETWORKS, RIVAL, MicroNet, untrained, speeds.__wrapped__, Counted, costs, take_turns)
+FAST_FORM = (inference_form, fast_layers, pointwise_layers, MergedConvolution, InPlaceShiftMax)
 TIME = Experiment(
     name="micronet/time",
     question="Do multiply-adds predict how long a network takes, on one thread of this machine?",
     variants=NETWORKS,
     measure=measure_time,
     presets={"quick": Turns(rounds=3), "long": Turns(rounds=9)},
-    defined_by=(NETWORKS, RIVAL, untrained, speeds.__wrapped__, Counted, costs),
+    defined_by=(*MEASURED, *FAST_FORM),
     claims=(
         Claim(
             name="fewer",

@@ -25,23 +25,22 @@ from visionlab.experiments.experiment import Experiment, Job, Outcome
 from visionlab.heads.detection import targets_of
 from visionlab.heads.mobile_former_detection import MobileFormerDetector, QueryBlock, UpSampling, match, set_losses
 from visionlab.measure.cost import multiply_adds
-from visionlab.measure.dense import average_precision
+from visionlab.measure.dense import average_precision, sure_boxes
 from visionlab.train.loop import Recipe, fit, start
 from visionlab.train.randomness import seeded
 from visionlab.train.stream import Batch, Shuffled
 
-__all__ = ["DETECTION", "SURE", "VARIANTS", "kept_scenes"]
+__all__ = ["DETECTION", "VARIANTS", "kept_scenes"]
 
 SIZE = 64
-WIDE = {"tokens": (0, 32), "slopes": "static", "channels": (12, 18, 28, 44, 84)}
+WIDE: dict[str, Any] = {"tokens": (0, 32), "slopes": "static", "channels": (12, 18, 28, 44, 84)}
 V3 = "wide MobileNetV3"
 BACKBONES: dict[str, dict[str, Any]] = {
     "Mobile-Former": {"tokens": (6, 32), "slopes": "spatial"},
     "wide Mobile": WIDE,
-    V3: WIDE,
+    V3: WIDE | {"channels": (12, 18, 28, 40, 76)},
 }
 VARIANTS = tuple(BACKBONES)
-SURE = 0.5  # score from which on a box is kept to be looked at
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 OVERLAPS = tuple(0.5 + 0.05 * i for i in range(10))  # COCO's AP is the mean over these
 
@@ -110,17 +109,6 @@ def found_in(model: MobileFormerDetector, images: Tensor) -> list[dict[str, Tens
     ]
 
 
-def sure_boxes(found: list[dict[str, Tensor]]) -> np.ndarray:
-    """Return the boxes whose score is at least `SURE`, (k, 6), as of `kept_scenes`."""
-    sure = [
-        [i, *box.tolist(), label - 1]
-        for i, each in enumerate(found)
-        for box, score, label in zip(each["boxes"], each["scores"], each["labels"].tolist(), strict=True)
-        if score >= SURE
-    ]
-    return np.array(sure, dtype=np.float32).reshape(-1, 6)
-
-
 def measure_detection(job: Job) -> Outcome:
     """Train a detector and measure it on new scenes."""
     preset: Boxes = job.preset
@@ -162,7 +150,7 @@ DETECTION = Experiment(
     data=("world",),
     defined_by=(
         nano_network, excited, Excite, ToFormer, Former, ToMobile, DynamicReLU, Slopes, Votes, BACKBONES, scenes_of,
-        detector_of, box_loss, found_in, sure_boxes, SURE, OVERLAPS, MobileFormerDetector, QueryBlock, UpSampling,
+        detector_of, box_loss, found_in, sure_boxes, OVERLAPS, MobileFormerDetector, QueryBlock, UpSampling,
         match, set_losses, targets_of, average_precision, multiply_adds,
     ),
     versions={"world": world.VERSION},

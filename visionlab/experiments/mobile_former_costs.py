@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -35,6 +37,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
 }
 """Forms of Mobile-Former-294M; the first is the published one."""
 PARTS = ("Mobile", "Former", "bridges", "slopes", "head")
+BRIDGE = (ToFormer, Former, ToMobile)
 SLOPE = 2  # multiply-adds of a dynamic ReLU for each element: a1 x and a2 x
 
 
@@ -43,6 +46,17 @@ class Cost:
     """Sides of the images in pixels."""
 
     sides: tuple[int, ...] = (224, 448, 896)
+
+
+@contextmanager
+def hooked(modules: Iterable[nn.Module], hook: Callable[..., None]) -> Iterator[None]:
+    """Call ``hook(module, inputs, output)`` behind each of the modules while the block lasts."""
+    handles = [module.register_forward_hook(hook) for module in modules]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def counted(network: MobileFormer, side: int) -> dict[str, int]:
@@ -62,11 +76,9 @@ def counted(network: MobileFormer, side: int) -> dict[str, int]:
         nonlocal elements
         elements += output.numel()
 
-    handles = [m.register_forward_hook(activated) for m in network.modules() if isinstance(m, DynamicReLU)]
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    acts = [module for module in network.modules() if isinstance(module, DynamicReLU)]
+    with hooked(acts, activated), torch.no_grad(), FlopCounterMode(display=False) as counter:
         network.eval()(torch.empty(1, 3, side, side, device=device))
-    for handle in handles:
-        handle.remove()
     kind = type(network).__name__
     found = {name.removeprefix(f"{kind}."): sum(ops.values()) // 2 for name, ops in counter.get_flop_counts().items()}
     parts = dict.fromkeys(PARTS, 0)
@@ -101,11 +113,8 @@ def projections(network: MobileFormer, side: int) -> int:
 
     blocks = [module for module in network.modules() if isinstance(module, MobileFormerBlock)]
     bridges = [m for block in blocks for m in (block.to_former, block.to_mobile) if isinstance(m, ToFormer | ToMobile)]
-    handles = [bridge.register_forward_hook(add) for bridge in bridges]
-    with torch.no_grad():
+    with hooked(bridges, add), torch.no_grad():
         network.eval()(torch.empty(1, 3, side, side, device=next(network.parameters()).device))
-    for handle in handles:
-        handle.remove()
     return extra
 
 
@@ -137,7 +146,7 @@ COST = Experiment(
     measure=measure_cost,
     presets={"quick": Cost(), "long": Cost()},
     seeds=(0,),
-    defined_by=(MobileFormer, ToFormer, Former, ToMobile, CONFIGURATIONS, NETWORKS, counted, projections, SLOPE),
+    defined_by=(MobileFormer, *BRIDGE, CONFIGURATIONS, NETWORKS, counted, projections, SLOPE),
     claims=(
         Claim(
             name="unprojected",
@@ -234,7 +243,7 @@ TIME = Experiment(
     variants=TIMED,
     measure=measure_time,
     presets={"quick": Time(repeats=3), "long": Time(repeats=3)},
-    defined_by=(build, contestant, take_turns, multiply_adds),
+    defined_by=(build, contestant, take_turns, multiply_adds, MobileFormer, MobileFormerBlock, *BRIDGE, DynamicReLU),
     claims=(
         _time(
             name="large",

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
 from torchvision.ops import box_iou
 
-__all__ = ["average_precision", "mean_iou"]
+__all__ = ["average_precision", "mean_iou", "sure_boxes"]
 
 
 def mean_iou(
@@ -93,3 +94,22 @@ def _area(scores: Float[Tensor, " m"], right: Float[Tensor, " m"], count: int) -
     best = precision.flip(0).cummax(0).values.flip(0)
     steps = recall.diff(prepend=recall.new_zeros(1))
     return (steps * best).sum()
+
+
+def sure_boxes(found: Sequence[Mapping[str, Tensor]], least: float = 0.5) -> np.ndarray:
+    """Return what a detector is sure of, to be looked at.
+
+    Args:
+        found: of each image, boxes (k, 4), labels from 1 on and scores.
+        least: score from which on a box is kept.
+
+    Returns:
+        (n, 6): the number of the image, left, top, right, bottom, and the class from 0 on.
+    """
+    sure = [
+        [i, *box.tolist(), label - 1]
+        for i, each in enumerate(found)
+        for box, score, label in zip(each["boxes"], each["scores"], each["labels"].tolist(), strict=True)
+        if score >= least
+    ]
+    return np.array(sure, dtype=np.float32).reshape(-1, 6)
