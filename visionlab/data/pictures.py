@@ -24,10 +24,24 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from visionlab.data.images import ImageSet, as_rgb
 
-__all__ = ["FORMS", "LARGEST", "Form", "Picture", "files", "middle_square", "new_folder", "read", "squares", "write"]
+__all__ = [
+    "FORMS",
+    "LARGEST",
+    "LARGEST_SENT",
+    "Form",
+    "Picture",
+    "files",
+    "middle_square",
+    "new_folder",
+    "read",
+    "squares",
+    "write",
+]
 
 LARGEST = 100_000_000
 """Pixels of a picture at most: more are refused before they are unpacked."""
+LARGEST_SENT = 40_000_000
+"""Pixels at most of a picture that is sent to an app."""
 Form = Literal["png", "jpeg", "webp"]
 FORMS: dict[str, str] = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
 QUALITY = 95
@@ -125,20 +139,14 @@ def new_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def middle_square(picture: Image.Image, *, largest: int = 40_000_000) -> Image.Image:
+def middle_square(picture: Image.Image) -> Image.Image:
     """Return the middle of a picture as a square, upright, with three channels of 8 bits.
 
-    Args:
-        picture: anything that Pillow has opened.
-        largest: pixels that are taken at most.
-
     Raises:
-        ValueError: it has more, or its pixels are floating-point numbers.
+        ValueError: it has more than `LARGEST_SENT` pixels, or they are floating-point numbers.
     """
-    if picture.width * picture.height > largest:
-        raise ValueError(
-            f"This picture has {picture.width} x {picture.height} pixels; at most {largest // 10**6} million are taken."
-        )
+    if picture.width * picture.height > LARGEST_SENT:
+        raise ValueError(f"This picture has {picture.width} x {picture.height} pixels; at most 40 million are taken.")
     upright = as_rgb(picture)
     side = min(upright.size)
     left, top = (upright.width - side) // 2, (upright.height - side) // 2

@@ -224,7 +224,7 @@ def disagreements(first: dict[str, float], second: dict[str, float]) -> tuple[in
         ValueError: if they are not the same networks.
     """
     if first.keys() != second.keys():
-        raise ValueError(f"costs: expected the same networks twice, got {sorted(first)} and {sorted(second)}")
+        raise ValueError(f"first, second: expected the same networks twice, got {sorted(first)} and {sorted(second)}")
     names = list(first)
     products = [(first[a] - first[b]) * (second[a] - second[b]) for i, a in enumerate(names) for b in names[i + 1 :]]
     return sum(p < 0 for p in products), sum(p != 0 for p in products)

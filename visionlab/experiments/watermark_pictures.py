@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from visionlab.data.images import PHOTOGRAPHS, as_rgb, photograph
+from visionlab.data.pictures import LARGEST_SENT
 from visionlab.experiments.experiment import StaleResultError, recorded
 from visionlab.experiments.watermark_probe import AUGMENTED, DATA, TILES, as_bytes, images_of, limit, mark_of, stolen
 from visionlab.experiments.watermark_setting import SYMBOLS, Mark, Steps, evidence, read
@@ -32,7 +33,7 @@ Symbols = tuple[int, ...]
 CASES = {"logo": "logo", "structure": "structure", "innocent": "structure"}
 """Whose answers are compared, and for which mark: of two thieves, and of a network that never saw a mark."""
 FILES = ("not saved", "PNG", "JPEG", "WebP")
-LARGEST, MEGAPIXEL, SMALLEST, LONGEST = 40_000_000, 1_000_000, 8, 16_000  # no WebP file has longer sides than 16,383
+MEGAPIXEL, SMALLEST, LONGEST = 1_000_000, 8, 16_000  # no WebP file has longer sides than 16,383
 SIZE = 32
 """Pixels along a side of what the networks were trained on."""
 
@@ -127,7 +128,7 @@ def _tensor(image: Image.Image) -> Tensor:
 def _opened(picture: Image.Image | str) -> Image.Image:
     try:
         found = Image.open(picture) if isinstance(picture, str) else picture
-        if found.width * found.height <= LARGEST:
+        if found.width * found.height <= LARGEST_SENT:
             return as_rgb(found)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"This is no picture that can be read: {error}") from error
