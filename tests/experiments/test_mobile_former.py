@@ -36,6 +36,7 @@ from visionlab.measure.cost import parameters
         ("mobile_former/tokens", "spatial slopes", {}),
         ("mobile_former/world", "full", {"n": 16, "test": 8}),
         ("mobile_former/detection", "Mobile-Former", {"n": 16, "test": 8}),
+        ("mobile_former/detection-pyramid", "wide MobileNetV3", {"n": 16, "test": 8}),
     ],
 )
 def test_training_experiments_repeat_to_the_bit(

@@ -5,6 +5,7 @@ Cross-shaped against shifted windows in one network: the same stem, merges, LePE
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,10 +114,10 @@ def box_loss(model: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]
 
 
 @torch.no_grad()
-def measure_detection(job: Job) -> Outcome:
-    """Train a detector and measure it on new scenes."""
+def measure_boxes(job: Job, make: Callable[[str], tuple[nn.Module, float]]) -> Outcome:
+    """Train a detector on a backbone that ``make`` builds, with its cost, and measure it on new scenes."""
     with seeded(job.seed), torch.enable_grad():
-        backbone, cost = backbone_of(job.variant)
+        backbone, cost = make(job.variant)
         network = detector(
             backbone, len(job.preset.classes), size=SIZE, width=job.preset.width,
             image_mean=MEAN, image_std=STD, score_thresh=0.05,
@@ -135,6 +136,11 @@ def measure_detection(job: Job) -> Outcome:
         "multiply-adds of the backbone (M)": cost,
     }
     return Outcome(metrics, run.history, arrays={"boxes": sure_boxes(found[: job.preset.kept])}, network=run.model)
+
+
+def measure_detection(job: Job) -> Outcome:
+    """Train a detector on one of the attentions and measure it."""
+    return measure_boxes(job, backbone_of)
 
 
 SHARED = (backbone_of, scenes_of, train, hierarchical_network, regions_of, RegionAttention)
@@ -181,7 +187,7 @@ DETECTION = Experiment(
         "gpu": Dense(recipe=Recipe(steps=8000, batch=64, learning_rate=1e-3, warmup=400), n=50_000, test=2000),
     },
     data=("world",),
-    defined_by=(*SHARED, box_loss, Detector, detector, targets_of, average_precision, sure_boxes),
+    defined_by=(*SHARED, measure_boxes, box_loss, Detector, detector, targets_of, average_precision, sure_boxes),
     versions={"world": world.VERSION},
     claims=(
         Claim(

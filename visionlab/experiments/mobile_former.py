@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from visionlab.experiments import mobile_former_images, mobile_former_majority
-from visionlab.experiments.mobile_former_boxes import DETECTION
+from visionlab.experiments.mobile_former_boxes import DETECTION, PYRAMID
 from visionlab.experiments.mobile_former_costs import COST, TIME
 from visionlab.experiments.mobile_former_imagenet import IMAGENET
 
@@ -16,6 +16,7 @@ EXPERIMENTS = (
     mobile_former_images.TOKENS,
     mobile_former_images.WORLD,
     DETECTION,
+    PYRAMID,
     COST,
     TIME,
     IMAGENET,

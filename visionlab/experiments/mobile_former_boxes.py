@@ -1,5 +1,6 @@
-"""Our sketch of E2E-MF (arXiv 2108.05895, section on end-to-end detection) on scenes of the world: boxes from queries.
+"""Mobile-Former as the backbone of two detectors, on scenes of the world (arXiv 2108.05895, sections on detection).
 
+One is our sketch of E2E-MF, whose head has queries; the other an FCOS on a feature pyramid, which has no tokens at all.
 A Mobile-Former backbone against two without tokens and of no fewer multiply-adds, under the same head: a wider Mobile,
 and the same with the activations of MobileNetV3.
 """
@@ -12,17 +13,22 @@ from typing import Any
 
 import numpy as np
 import torch
+from timm.models._features import FeatureGetterNet
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
+from visionlab.backbones.mobile_former import MobileFormer
 from visionlab.backbones.mobile_former_bridge import Former, ToFormer, ToMobile
 from visionlab.backbones.mobile_former_mobile import DynamicReLU, Slopes, Votes
 from visionlab.backbones.mobile_former_nano import Excite, excited, nano_network
 from visionlab.data import world
 from visionlab.data.transforms import normalise
 from visionlab.experiments.claim import Claim
+from visionlab.experiments.cswin_dense import Dense, measure_boxes
+from visionlab.experiments.cswin_dense import box_loss as pyramid_loss
+from visionlab.experiments.cswin_dense import scenes_of as pyramid_scenes
 from visionlab.experiments.experiment import Experiment, Job, Outcome
-from visionlab.heads.detection import targets_of
+from visionlab.heads.detection import Detector, detector, targets_of
 from visionlab.heads.mobile_former_detection import MobileFormerDetector, QueryBlock, UpSampling, match, set_losses
 from visionlab.measure.cost import multiply_adds
 from visionlab.measure.dense import average_precision, sure_boxes
@@ -30,7 +36,7 @@ from visionlab.train.loop import Recipe, fit, start
 from visionlab.train.randomness import seeded
 from visionlab.train.stream import Batch, Shuffled
 
-__all__ = ["DETECTION", "VARIANTS", "kept_scenes"]
+__all__ = ["DETECTION", "PYRAMID", "VARIANTS", "kept_scenes"]
 
 SIZE = 64
 WIDE: dict[str, Any] = {"tokens": (0, 32), "slopes": "static", "channels": (12, 18, 28, 44, 84)}
@@ -79,13 +85,17 @@ def kept_scenes(preset: Boxes, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     return images.permute(0, 2, 3, 1).numpy(), np.array(there, dtype=np.float32)
 
 
+def backbone_of(variant: str) -> MobileFormer:
+    """Return a backbone without its classifier."""
+    backbone = nano_network(num_classes=0, **BACKBONES[variant])
+    return excited(backbone) if variant == V3 else backbone
+
+
 def detector_of(variant: str, preset: Boxes) -> tuple[MobileFormerDetector, float]:
     """Return a detector, and the cost of its backbone in millions of multiply-adds."""
-    backbone = nano_network(num_classes=0, **BACKBONES[variant])
     network = MobileFormerDetector(
-        excited(backbone) if variant == V3 else backbone, len(preset.classes),
-        queries=preset.queries, dim=preset.dim, blocks=preset.blocks,
-    )  # fmt: skip
+        backbone_of(variant), len(preset.classes), queries=preset.queries, dim=preset.dim, blocks=preset.blocks
+    )
     return network, multiply_adds(network.backbone, torch.zeros(1, 3, SIZE, SIZE)) / 1e6
 
 
@@ -130,6 +140,7 @@ def measure_detection(job: Job) -> Outcome:
     return Outcome(metrics, run.history, arrays={"boxes": sure_boxes(found[: preset.kept])}, network=run.model)
 
 
+NETWORK = (nano_network, excited, Excite, ToFormer, Former, ToMobile, DynamicReLU, Slopes, Votes, BACKBONES)
 _BOXES: dict[str, Any] = {
     "source": "tables on COCO; our sketch of the detector",
     "metric": "AP50 (%)",
@@ -158,9 +169,8 @@ DETECTION = Experiment(
     },
     data=("world",),
     defined_by=(
-        nano_network, excited, Excite, ToFormer, Former, ToMobile, DynamicReLU, Slopes, Votes, BACKBONES, scenes_of,
-        detector_of, box_loss, found_in, sure_boxes, OVERLAPS, MobileFormerDetector, QueryBlock, UpSampling,
-        match, set_losses, targets_of, average_precision, multiply_adds,
+        *NETWORK, backbone_of, scenes_of, detector_of, box_loss, found_in, sure_boxes, OVERLAPS, MobileFormerDetector,
+        QueryBlock, UpSampling, match, set_losses, targets_of, average_precision, multiply_adds,
     ),
     versions={"world": world.VERSION},
     claims=(
@@ -175,6 +185,57 @@ DETECTION = Experiment(
             statement="And better than the same with the activations of MobileNetV3",
             rival=V3,
             **_BOXES,
+        ),
+    ),
+)  # fmt: skip
+
+# --- The same backbones under a head without tokens ------------------------------------------------------------------
+
+
+def pyramid_backbone(variant: str) -> tuple[nn.Module, float]:
+    """Return the four maps of a backbone, and its cost in millions of multiply-adds."""
+    maps = FeatureGetterNet(backbone_of(variant), out_indices=(0, 1, 2, 3))
+    return maps, multiply_adds(maps, torch.zeros(1, 3, SIZE, SIZE)) / 1e6
+
+
+def measure_pyramid(job: Job) -> Outcome:
+    """Train an FCOS on a backbone and measure it on new scenes."""
+    return measure_boxes(job, pyramid_backbone)
+
+
+_PYRAMID = {
+    "source": "RetinaNet on COCO; here FCOS, which needs no anchors",
+    "remark": "A minute or two of training from scratch, on scenes of three objects. On COCO, with ImageNet's weights,"
+    " Mobile-Former gains 8.6 points of AP over MobileNetV3 under RetinaNet.",
+}
+PYRAMID = Experiment(
+    name="mobile_former/detection-pyramid",
+    question="Under a detector without any tokens, do tokens in the backbone help to find which object is where?",
+    variants=VARIANTS,
+    measure=measure_pyramid,
+    presets={
+        "quick": Dense(recipe=Recipe(steps=30, batch=8, learning_rate=3e-3, warmup=5), n=200, test=40, width=32),
+        "long": Dense(recipe=Recipe(steps=800, batch=16, learning_rate=3e-3, warmup=50), n=4000, test=400),
+        "gpu": Dense(recipe=Recipe(steps=8000, batch=64, learning_rate=3e-3, warmup=400), n=50_000, test=2000),
+    },
+    data=("world",),
+    defined_by=(
+        *NETWORK, backbone_of, pyramid_backbone, measure_boxes, pyramid_scenes, pyramid_loss, Detector, detector,
+        targets_of, average_precision, sure_boxes,
+    ),
+    versions={"world": world.VERSION},
+    claims=(
+        Claim(
+            name="boxes",
+            statement="Under a head without tokens, a backbone with tokens finds objects better than a wider Mobile",
+            rival="wide Mobile",
+            **(_BOXES | _PYRAMID),
+        ),
+        Claim(
+            name="boxes-v3",
+            statement="And better than the same with the activations of MobileNetV3",
+            rival=V3,
+            **(_BOXES | _PYRAMID),
         ),
     ),
 )  # fmt: skip
