@@ -6,12 +6,13 @@ holds its numbers to those of `visionlab.backbones.micronet_factorized.wiring`.
 
 from __future__ import annotations
 
-import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import anywidget
 import traitlets as t
+
+from visionlab.show.widgets.packed import module
 
 __all__ = ["WiringBoard"]
 
@@ -37,7 +38,7 @@ class WiringBoard(anywidget.AnyWidget):
         ValueError: one of the numbers does not fit the others; the message names them.
     """
 
-    _esm = "\n".join((pathlib.Path(__file__).parent / name).read_text("utf-8") for name in ("paths.js", "wiring.js"))
+    _esm = module("paths.js", "wiring.js")
 
     widths = t.List(t.Int()).tag(sync=True)
     reductions = t.List(t.Int()).tag(sync=True)
