@@ -40,7 +40,7 @@ def test_the_first_message_holds_puzzle_and_answer() -> None:
         "Cut: nothing. 1 red, 4 green: green is the majority. The network labels 0 of 5 squares right."
     )
     assert list(state["wires"]) == ["reading", "writing"]
-    assert "export default" in state["_esm"]
+    assert [state["_esm"].count(once) for once in ("export default", "function questions(")] == [1, 1]
 
 
 def test_a_flipped_square_is_answered_and_may_turn_the_majority() -> None:
