@@ -52,7 +52,7 @@ class Room(anywidget.AnyWidget):
         ValueError: if a number is out of range, or a panel or colouring unknown.
     """
 
-    _esm = module("cloud.js", "votes.js", "room.js")
+    _esm = module("cloud.js", "votes.js", "redraw.js", "room.js")
 
     shape = t.List(t.Int()).tag(sync=True)
     rule = t.Dict().tag(sync=True)
