@@ -15,7 +15,7 @@ from PIL import Image
 from visionlab import weights
 from visionlab.experiments import mobile_former_live as live
 from visionlab.show.bridge_words import answer_words, block_words, no_cuts
-from visionlab.show.widgets.majority import MajorityBoard
+from visionlab.show.widgets.majority import COLOURS, MajorityBoard
 
 if TYPE_CHECKING:
     from conftest import LabPage
@@ -89,6 +89,17 @@ def test_flipped_squares_turn_all_labels_until_a_wire_is_cut(shown: LabPage, tmp
     assert after(page, ".vl-majority", lambda: page.locator(".vl-majority-writing").check()) == expected.readout
     says = ["most" if expected.sure[k] > 0.5 else "few" for k in kept]
     assert labels(page) == says
+    cells = [expected.board[k] for k in kept]
+    for where in ("puzzle button:visible", "answer span"):
+        letters = page.locator(f".vl-majority-{where}").evaluate_all("nodes => nodes.map(node => node.dataset.letter)")
+        assert letters == ["RG"[cell - 1] for cell in cells]
+    most = [cell for cell, said in zip(cells, says, strict=True) if said == "most"]
+    red, green = ((f"{cells.count(c)} {name}", f'"most" said of {most.count(c)}') for c, name in enumerate(COLOURS, 1))
+    about = [page.locator(f".vl-majority-{name}").get_attribute("aria-label") for name in ("puzzle", "answer")]
+    assert about == [
+        f"squares: {red[0]}, {green[0]}",
+        f"the network's answer: {', '.join(red)}; {', '.join(green)}",
+    ]
     page.locator(".vl-majority").screenshot(path=tmp_path / "board.png")
 
 

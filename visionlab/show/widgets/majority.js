@@ -20,6 +20,9 @@ const STYLE = `
   font-size: clamp(11px, 2.6cqw, 15px); font-weight: 600; color: #fff; }
 .vl-majority-board span[data-says="few"] { background: none; color: #fff; box-shadow: inset 0 0 0 2px var(--vl-cell); }
 .vl-majority-board span[data-says="most"] { background: var(--vl-cell); }
+.vl-majority-board [data-letter]::before { content: attr(data-letter); position: absolute; left: 4px; top: 2px;
+  font: 600 11px/1 var(--jp-ui-font-family, system-ui, sans-serif); color: #fff;
+  text-shadow: 0 0 2px #000, 0 0 2px #000, 0 0 3px #000; }
 .vl-majority-board span[data-right="false"]::after { content: "✗"; position: absolute; right: 2px; top: -3px;
   font-size: 1.25em; color: #fff; text-shadow: 0 0 2px #000, 0 0 2px #000, 0 0 3px #000; }
 .vl-majority-answer { background: #3a3d44; }
@@ -33,6 +36,7 @@ const STYLE = `
 
 const NAMES = ["none", "red", "green"];
 const INKS = ["", "#c0392b", "#2e8b57"];
+const LETTERS = ["", "R", "G"]; // the colours must not be all that tells squares apart
 
 // JupyterLab's notebook takes arrow keys and letters from a focused element that does not itself carry this mark.
 const OWN_KEYS = "data-lm-suppress-shortcuts";
@@ -51,7 +55,7 @@ function render({ model, el }) {
 
   const root = make("div", { class: "vl-majority" }, make("style", {}, STYLE));
   const picture = make("img", { alt: "the puzzle that the network sees" });
-  const board = make("div", { class: "vl-majority-board vl-majority-puzzle" }, picture);
+  const board = make("div", { class: "vl-majority-board vl-majority-puzzle", role: "group" }, picture);
   const answer = make("div", { class: "vl-majority-board vl-majority-answer", role: "img" });
   const tracks = `repeat(${side}, minmax(0, 1fr))`; // words must not widen a cell
   for (const node of [board, answer]) node.style.gridTemplate = `${tracks} / ${tracks}`;
@@ -84,6 +88,7 @@ function render({ model, el }) {
     picture.src = url;
     cells.forEach((cell, i) => {
       squares[i].style.display = cell ? "" : "none";
+      squares[i].dataset.letter = LETTERS[cell];
       const where = `row ${Math.floor(i / side) + 1}, column ${(i % side) + 1}`;
       squares[i].setAttribute("aria-label", `${NAMES[cell]} square in ${where}: change its colour`);
     });
@@ -92,12 +97,17 @@ function render({ model, el }) {
       const says = sure[i] > 0.5 ? "most" : "few";
       const right = !majority || (says === "most") === (cell === majority);
       const title = `share of "most": ${sure[i].toFixed(2)}`;
-      const node = make("span", { "data-says": says, "data-right": right, title }, says);
+      const node = make("span", { "data-says": says, "data-right": right, "data-letter": LETTERS[cell], title }, says);
       node.style.setProperty("--vl-cell", INKS[cell]);
       place(node, i);
       return [node];
     }));
-    answer.setAttribute("aria-label", model.get("readout"));
+    const counted = [1, 2].map((colour) => {
+      const shares = sure.filter((_, i) => cells[i] === colour);
+      return [`${shares.length} ${NAMES[colour]}`, `"most" said of ${shares.filter((share) => share > 0.5).length}`];
+    });
+    board.setAttribute("aria-label", `squares: ${counted.map(([squares]) => squares).join(", ")}`);
+    answer.setAttribute("aria-label", `the network's answer: ${counted.map((words) => words.join(", ")).join("; ")}`);
     readout.textContent = model.get("readout");
     for (const { name, box } of switches) box.checked = line.wanted("cuts")[name];
     root.dataset.answers = model.get("answers");

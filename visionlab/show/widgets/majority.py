@@ -30,7 +30,7 @@ class MajorityBoard(anywidget.AnyWidget):
     """A puzzle whose squares change colour when they are clicked, the network's answer, and wires to cut.
 
     ``puzzle``, ``board`` (a list of n * n numbers) and ``cuts`` may be set from Python as well; ``readout`` is the line
-    on show, ``right`` the number of squares that the network labels rightly.
+    on show.
 
     Args:
         boards: puzzles to step through, (n, n) each, 0 for no square, 1 for red, 2 for green.
@@ -53,7 +53,6 @@ class MajorityBoard(anywidget.AnyWidget):
     picture = t.Bytes().tag(sync=True)
     sure = t.List(t.Float()).tag(sync=True)
     majority = t.Int().tag(sync=True)
-    right = t.Int().tag(sync=True)
     readout = t.Unicode().tag(sync=True)
     answers = t.Int(0).tag(sync=True)
 
@@ -137,7 +136,6 @@ class MajorityBoard(anywidget.AnyWidget):
             "picture": png(picture),
             "sure": [round(float(value), 3) for value in np.where(board > 0, sure, 0).ravel()],
             "majority": majority,
-            "right": right,
             "readout": f"Cut: {cut_words(cuts)}. {red} red, {green} green: {verdict}",
         }
 
