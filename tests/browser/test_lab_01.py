@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -169,10 +170,61 @@ def test_groups_can_be_chosen_in_the_plot(shown: LabPage) -> None:
     assert "groups=8" in shown.run_cell(2)
 
 
-def test_the_largest_change_is_drawn_within_a_tenth_of_a_second(shown: LabPage) -> None:
+def test_the_largest_change_is_drawn_at_once(shown: LabPage) -> None:
     chosen(shown.page, 144, 2, 1, True)
-    again = [ms for output in range(10) for ms in chosen(shown.page, 144, 2, 1, True, output)]
-    assert min(again) < 100  # the least of them: other programs may want the processor, too
+    times = shown.page.evaluate("""() => {
+        const root = document.querySelector('.vl-wiring');
+        const [slider, wires] = ['picked', 'wires'].map(name => root.querySelector(`.vl-wiring-${name}`));
+        return Array.from({ length: 10 }, (_, output) => {
+            const before = performance.now();
+            slider.value = output + 1;
+            slider.dispatchEvent(new Event('input'));
+            wires.getContext('2d').getImageData(0, 0, 1, 1); // waits until all wires are there
+            return performance.now() - before;
+        });
+    }""")
+    # It takes about 55 ms on two idle cores; tests share theirs.
+    assert min(times) < 300, times
+
+
+def test_a_change_is_drawn_once_and_so_is_a_new_theme(shown: LabPage) -> None:
+    chosen(shown.page, 32, 2, 4, True)
+    drawn = shown.page.evaluate("""async () => {
+        const drawn = [];
+        const [paint, body] = [CanvasRenderingContext2D.prototype.putImageData, document.body];
+        const two = () => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
+        let count = 0;
+        CanvasRenderingContext2D.prototype.putImageData = function (...all) { count++; return paint.apply(this, all); };
+        const act = async change => { count = 0; change(); await two(); drawn.push(count); };
+        const put = (name, value) => () => {
+            const slider = document.querySelector(name);
+            slider.value = value;
+            slider.dispatchEvent(new Event('input'));
+        };
+        const theme = light => () => {
+            document.documentElement.style.setProperty('--jp-content-font-color1', light ? '' : '#ffffff');
+            body.dataset.jpThemeLight = light;
+        };
+        const wires = document.querySelector('.vl-wiring-wires');
+        await act(put('.vl-wiring-channels', 10)); // higher matrices
+        await act(put('.vl-shiftmax-a1', 2));
+        const before = wires.toDataURL();
+        await act(theme(false));
+        drawn.push(wires.toDataURL() !== before);
+        theme(true)();
+        await two();
+        drawn.push(wires.toDataURL() === before);
+        CanvasRenderingContext2D.prototype.putImageData = paint;
+        return drawn;
+    }""")
+    assert drawn == [4, 1, 5, True, True]  # four matrices, one map
+
+
+def test_the_legend_of_the_plot_has_its_lines(shown: LabPage) -> None:
+    lines = "paths => paths.map(p => ['stroke', 'stroke-dasharray'].map(name => p.getAttribute(name)))"
+    plotted = shown.page.locator(".vl-wiring-plot path").evaluate_all(lines)
+    assert shown.page.locator(".vl-wiring-legend path").evaluate_all(lines) == plotted
+    assert len({dashes for _, dashes in plotted}) == len(plotted) == 2
 
 
 def test_python_may_change_the_board(shown: LabPage) -> None:
@@ -193,6 +245,10 @@ def test_shift_max_is_drawn_as_it_is_computed(shown: LabPage) -> None:
         page.evaluate(put, [name, value])
     assert "y = max(1.5·x − 0.5·x̃, −0.25·x + x̃)" in " ".join(page.locator(".vl-shiftmax-said").inner_text().split())
     assert "max(1.5 x + -0.5 x~, -0.25 x + 1 x~), 2 images" in shown.run_cell(2)
+    labels = [page.locator(f".vl-shiftmax-{name}").get_attribute("aria-label") for name in ("plane", "map", "cuts")]
+    assert labels[0] == "The two branches: 1 at a = 1.5, b = −0.5; 2 at a = −0.25, b = 1"
+    assert "y = max(1.5·x − 0.5·x̃, " in labels[1]
+    assert labels[2] == "y at x = −2, 0 and 2: −0.5, 0.5, 3.5 for x̃ = −1; 0.5, 0, 3 for x̃ = 0; 1.5, 1, 2.5 for x̃ = 1"
     signs = """() => {
         const canvas = document.querySelector('.vl-shiftmax-map');
         const [ratio, context] = [window.devicePixelRatio || 1, canvas.getContext('2d')];
@@ -214,9 +270,19 @@ def test_shift_max_is_drawn_as_it_is_computed(shown: LabPage) -> None:
     assert compared > 60
 
 
-def test_the_coefficients_of_an_image_can_be_chosen(shown: LabPage) -> None:
+def test_the_coefficients_of_an_image_can_be_chosen(shown: LabPage, tmp_path: Path) -> None:
     page = shown.page
     page.locator(".vl-shiftmax-image").focus()
     page.keyboard.press("End")
-    assert "2: Forest" in page.locator(".vl-shiftmax-images").inner_text()
+    images = page.locator(".vl-shiftmax-images")
+    assert "2: Forest" in images.inner_text()
     assert "max(0.9 x + -0.3 x~, 0.6 x + 0.1 x~)" in shown.run_cell(2)
+    for _ in range(2):  # the first one, and again after another function
+        page.get_by_role("button", name="leaky ReLU").click()
+        assert "none" in images.inner_text()
+        page.locator(".vl-shiftmax-image").focus()
+        page.keyboard.press("ArrowRight")
+        assert "1: River" in images.inner_text()
+        said = " ".join(page.locator(".vl-shiftmax-said").inner_text().split())
+        assert "y = max(1.4·x + 0.5·x̃, 0.2·x − 0.7·x̃)" in said
+    page.screenshot(path=tmp_path / "page.png")

@@ -15,7 +15,7 @@ from PIL import Image
 from visionlab import weights
 from visionlab.experiments import mobile_former_live as live
 from visionlab.show.bridge_words import answer_words, block_words, no_cuts
-from visionlab.show.widgets.majority import MajorityBoard
+from visionlab.show.widgets.majority import COLOURS, MajorityBoard
 
 if TYPE_CHECKING:
     from conftest import LabPage
@@ -46,6 +46,19 @@ def after(page: Any, widget: str, act: Callable[[], None]) -> str:
     return page.locator(f"{widget}-readout").inner_text()
 
 
+def settled(page: Any, widget: str) -> str:
+    """Wait until the kernel has nothing more to answer, and return the widget's line."""
+    seen = page.locator(widget).get_attribute("data-answers")
+    while (now := after_a_while(page, widget)) != seen:
+        seen = now
+    return page.locator(f"{widget}-readout").inner_text()
+
+
+def after_a_while(page: Any, widget: str) -> str:
+    page.wait_for_timeout(700)
+    return page.locator(widget).get_attribute("data-answers")
+
+
 def labels(page: Any) -> list[str]:
     return page.locator(".vl-majority-answer span").all_inner_texts()
 
@@ -58,23 +71,52 @@ def test_flipped_squares_turn_all_labels_until_a_wire_is_cut(shown: LabPage, tmp
     assert readout.inner_text() == expected.readout
     squares = page.locator(".vl-majority-puzzle button:visible")
     majority, first = expected.majority, labels(page)
-    mine = [i for i, cell in enumerate(c for c in expected.board if c) if cell == majority]
-    for i in mine[: len(mine) - 6]:  # six are left, of thirteen
+    kept = [k for k, cell in enumerate(boards[0].ravel()) if cell]
+    mine = [i for i, k in enumerate(kept) if expected.board[k] == majority]
+    clicked = sorted(mine, key=lambda i: -(kept[i] % 8))[: len(mine) - 6]  # six are left, of thirteen
+    for i in clicked:
         board = list(expected.board)
-        board[[k for k, cell in enumerate(board) if cell][i]] = 3 - majority
+        board[kept[i]] = 3 - majority
         expected.board = board
         assert after(page, ".vl-majority", lambda i=i: squares.nth(i).click()) == expected.readout
     assert expected.majority == 3 - majority
-    kept = [k for k, cell in enumerate(boards[0].ravel()) if cell]
     far = [n for n, k in enumerate(kept) if all(abs(k // 8 - kept[i] // 8) > 3 or abs(k % 8 - kept[i] % 8) > 3
-           for i in mine[: len(mine) - 6])]  # fmt: skip
+           for i in clicked)]  # fmt: skip
     turned = labels(page)
+    assert len(far) > 1
     assert all(turned[n] != first[n] for n in far), "labels far from every click have changed as well"
     expected.cuts = {"writing": True}
     assert after(page, ".vl-majority", lambda: page.locator(".vl-majority-writing").check()) == expected.readout
     says = ["most" if expected.sure[k] > 0.5 else "few" for k in kept]
     assert labels(page) == says
+    cells = [expected.board[k] for k in kept]
+    for where in ("puzzle button:visible", "answer span"):
+        letters = page.locator(f".vl-majority-{where}").evaluate_all("nodes => nodes.map(node => node.dataset.letter)")
+        assert letters == ["RG"[cell - 1] for cell in cells]
+    most = [cell for cell, said in zip(cells, says, strict=True) if said == "most"]
+    red, green = ((f"{cells.count(c)} {name}", f'"most" said of {most.count(c)}') for c, name in enumerate(COLOURS, 1))
+    about = [page.locator(f".vl-majority-{name}").get_attribute("aria-label") for name in ("puzzle", "answer")]
+    assert about == [
+        f"squares: {red[0]}, {green[0]}",
+        f"the network's answer: {', '.join(red)}; {', '.join(green)}",
+    ]
     page.locator(".vl-majority").screenshot(path=tmp_path / "board.png")
+
+
+def test_the_next_puzzle_wins_over_clicks_that_wait(shown: LabPage) -> None:
+    page, boards = shown.page, live.boards(6)
+    root = page.locator(".vl-majority")
+    expected = MajorityBoard(boards[1:2], live.says_majority(weights.load("mobile_former_majority").model))
+    expected.cuts = {"writing": True}  # as the test above left it
+    before = int(root.get_attribute("data-answers"))
+    root.evaluate("""root => {
+        const squares = [...root.querySelectorAll('.vl-majority-puzzle button')].filter(e => e.style.display === '');
+        const next = root.querySelector('.vl-majority-next');
+        for (const node of [squares[0], squares[1], next, squares[2]]) node.click();
+    }""")
+    assert settled(page, ".vl-majority") == expected.readout
+    assert int(root.get_attribute("data-answers")) >= before + 2
+    assert len(labels(page)) == len([cell for cell in expected.board if cell])
 
 
 def test_a_random_picture_of_ones_own_is_told_as_python_tells_it(shown: LabPage, tmp_path: Path) -> None:
@@ -116,6 +158,24 @@ def test_a_random_picture_of_ones_own_is_told_as_python_tells_it(shown: LabPage,
     best = max(respond(image, cuts)[1].items(), key=lambda pair: pair[1])[0]
     assert widget.locator("span[data-best=true]").inner_text() == best
     widget.screenshot(path=tmp_path / "bridge.png")
+
+    # A picture of one's own wins over a click that waits, and the same file can be sent again.
+    page.evaluate("""async () => {
+        const canvas = Object.assign(document.createElement('canvas'), { width: 32, height: 32 });
+        canvas.getContext('2d').fillRect(0, 0, 20, 9);
+        const blob = await new Promise(resolve => canvas.toBlob(resolve));
+        window.own = new File([blob], 'own.png', { type: 'image/png' });
+    }""")
+    for _ in range(2):
+        widget.evaluate("""root => {
+            const [input, chosen] = [root.querySelector('.vl-bridge-own'), new DataTransfer()];
+            for (const node of [...root.querySelectorAll('.vl-bridge-strip button')].slice(0, 2)) node.click();
+            chosen.items.add(window.own);
+            input.files = chosen.files;
+            input.dispatchEvent(new Event('change'));
+        }""")
+        settled(page, ".vl-bridge")
+        assert widget.locator(".vl-bridge-strip [aria-pressed=true]").inner_text() == "yours"
 
 
 def test_a_narrow_page_keeps_everything_in_sight(shown: LabPage, tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_the_first_message_holds_every_block_of_the_first_picture() -> None:
         {"name": "river", "before": pytest.approx(0.1), "after": pytest.approx(0.1)},
     ]
     assert len(state["colormap"]) == 256 * 3
-    assert "export default" in state["_esm"]
+    assert [state["_esm"].count(once) for once in ("export default", "function questions(")] == [1, 1]
 
 
 def test_maps_travel_as_bytes_read_ones_by_their_strongest_and_heard_ones_as_they_are() -> None:
@@ -106,6 +106,26 @@ def test_blocks_and_tokens_ask_nothing_of_python() -> None:
     widget.block, widget.token = 2, 1
     assert len(asked) == before
     assert widget.answers == 0
+
+
+def test_the_network_runs_once_for_each_new_picture_or_cut() -> None:
+    asked: list[tuple[int, bool]] = []
+
+    def counted(image: np.ndarray, cuts: Mapping[str, Any]) -> Any:
+        asked.append((int(image[0, 0, 0]), cuts["reading"]))
+        return respond(image, cuts)
+
+    first, second = (int(image[0, 0, 0]) for image in PICTURES.values())
+    widget = inspector(respond=counted)
+    assert asked == [(first, False)]
+    widget.cuts = no_cuts() | {"reading": True}
+    assert asked.pop() == (first, True)
+    widget.set_state({"picture": 1, "cuts": no_cuts()})  # one message, one answer
+    assert asked.pop() == (second, False)
+    assert widget.answers == 2
+    widget.picture = 0
+    assert asked == [(first, False)]
+    assert widget.readout == inspector().readout
 
 
 def test_a_cut_is_answered_beside_the_uncut_answer() -> None:
@@ -156,6 +176,14 @@ def test_a_picture_of_ones_own_is_made_small_and_replaced_by_the_next() -> None:
     assert len(widget.pictures) == 3
     assert widget.blocks != first
     assert widget.answers == answers + 1
+
+
+def test_the_same_file_can_be_sent_again() -> None:
+    widget, file = inspector(), memoryview(file_of(np.full((20, 10), 99, np.uint8)))
+    for answers in (1, 3):
+        widget.set_state({"own": file})
+        assert (widget.picture, widget.answers, widget.own) == (2, answers, b"")
+        widget.picture = 0
 
 
 def test_a_file_that_is_no_image_is_told_and_changes_no_picture() -> None:

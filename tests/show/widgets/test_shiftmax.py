@@ -54,7 +54,6 @@ def test_the_repr_says_the_function() -> None:
         ({"values": (1.0, 0.0, 0.0, -2.5)}, "b2 must lie in -2 to 2; got -2.5"),
         ({"measured": [(1.0, 0.0, 1.0)], "labels": ["a"]}, r"measured\[0\] must be four numbers"),
         ({"measured": [(1.0, 0.0, 1.0, 0.0)]}, "labels must be one a row of measured, 1; got 0"),
-        ({"presets": {"odd": (1.0, 0.0)}}, r"presets\['odd'\] must be four numbers"),
     ],
 )
 def test_what_does_not_fit_is_named(wrong: dict[str, Any], message: str) -> None:

@@ -49,7 +49,7 @@ def test_the_first_message_holds_the_whole_picture() -> None:
     assert [stage["title"] for stage in state["stages"]] == ["stage 1", "stage 2"]
     assert len(state["views"]) == 2
     assert len(state["colormap"]) == 256 * 3
-    assert "export default" in state["_esm"]
+    assert [state["_esm"].count(once) for once in ("export default", "function questions(")] == [1, 1]
 
 
 def test_the_query_starts_in_the_middle_unless_it_is_given() -> None:

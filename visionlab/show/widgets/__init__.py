@@ -1,1 +1,1 @@
-"""Small widgets of our own: one Python file and one plain ES module each, no build, nothing from the network."""
+"""Small widgets of our own: a Python file and one or more plain scripts each, no build, nothing from the network."""

@@ -1,5 +1,5 @@
 // The two-way bridge of Mobile-Former. Python runs the network; this file draws what a token reads, whom each pixel
-// hears and what cuts do. Blocks and tokens need no answer; of pictures and cuts at most one question is on the way.
+// hears and what cuts do. Blocks and tokens need no answer; pictures and cuts are questions to it (questions.js).
 
 const STYLE = `
 .vl-bridge { --vl-ink: var(--jp-content-font-color1, #212121); --vl-soft: var(--jp-content-font-color2, #616161);
@@ -66,8 +66,6 @@ const STYLE = `
   color: var(--vl-soft); }
 .vl-bridge-foot button { padding: 1px 10px; }
 `;
-
-const PATIENCE = 4000; // ms after which an unanswered question no longer holds back the next one
 
 // JupyterLab's notebook takes arrow keys and letters from a focused element that does not itself carry this mark.
 const OWN_KEYS = "data-lm-suppress-shortcuts";
@@ -162,8 +160,7 @@ function panel(title, about, name) {
 function render({ model, el }) {
   const [colours, colors, wires] = [model.get("colours"), bytes(model.get("colormap")), model.get("wires")];
   const start = Object.fromEntries(["picture", "block", "token", "cuts"].map((name) => [name, model.get(name)]));
-  let wanted = { picture: start.picture, cuts: start.cuts };
-  let [busy, pending, timer, url, shown] = [false, false, 0, "", null];
+  let [url, shown] = ["", null];
 
   const root = make("div", { class: "vl-bridge" }, make("style", {}, STYLE));
   const image = make("img");
@@ -178,36 +175,10 @@ function render({ model, el }) {
   const answer = make("div", { class: `vl-bridge-answer ${many}` });
   const readout = make("output", { class: "vl-bridge-readout", "aria-live": "polite" });
   const reset = button({}, "reset");
-  const local = (name, value) => (model.set(name, value), model.save_changes(), show());
-
-  function send() {
-    clearTimeout(timer);
-    [busy, pending] = [true, false];
-    root.classList.add("vl-bridge-waiting");
-    timer = setTimeout(release, PATIENCE);
-    model.set(wanted);
-    model.save_changes();
-  }
-  function release() {
-    clearTimeout(timer);
-    busy = false;
-    root.classList.remove("vl-bridge-waiting");
-    if (pending) send();
-  }
-  function ask(change) {
-    const next = { ...wanted, ...change };
-    if (JSON.stringify(next) === JSON.stringify(wanted)) return;
-    wanted = next;
-    pending = true;
-    showControls();
-    if (!busy) send();
-  }
-  /** A trait that was set from Python. */
-  function follow(name) {
-    if (!busy) wanted = { ...wanted, [name]: model.get(name) };
-    showControls();
-  }
-  const cut = (change) => ask({ cuts: { ...wanted.cuts, ...change } });
+  const local = (values) => (model.set(values), model.save_changes());
+  const line = questions(model, (waiting) => root.classList.toggle("vl-bridge-waiting", waiting));
+  const ask = (change) => (line.ask(change), showControls());
+  const cut = (change) => ask({ cuts: { ...line.wanted("cuts"), ...change } });
 
   const switches = Object.entries(wires).map(([name, words]) => {
     const box = make("input", { type: "checkbox", class: `vl-bridge-${name}`, [OWN_KEYS]: "true" });
@@ -221,14 +192,16 @@ function render({ model, el }) {
   const tokens = colours.map((colour, token) => {
     const node = button({ "aria-label": `token ${token + 1}` }, `${token + 1}`);
     node.style.setProperty("--vl-token", colour);
-    node.addEventListener("click", () => local("token", token));
+    node.addEventListener("click", () => local({ token }));
     return node;
   });
   const file = make("input", { type: "file", accept: "image/*", class: "vl-bridge-own", [OWN_KEYS]: "true" });
   file.addEventListener("change", async () => {
     try {
-      if (file.files.length) model.set("own", await shrunk(file.files[0], model.get("largest")));
-      model.save_changes();
+      if (!file.files.length) return;
+      const own = await shrunk(file.files[0], model.get("largest"));
+      line.drop("picture"); // chosen before, it would hide the new one
+      ask({ own });
     } catch {
       readout.textContent = "That file is no image that this page can read.";
     }
@@ -249,9 +222,10 @@ function render({ model, el }) {
   }
 
   function showControls() {
-    [...strip.querySelectorAll("button")].forEach((node, i) => node.setAttribute("aria-pressed", i === wanted.picture));
-    for (const { name, box } of switches) box.checked = wanted.cuts[name];
-    silent.value = wanted.cuts.silent.length ? wanted.cuts.silent[0] : "";
+    const [picture, cuts] = ["picture", "cuts"].map(line.wanted);
+    [...strip.querySelectorAll("button")].forEach((node, i) => node.setAttribute("aria-pressed", i === picture));
+    for (const { name, box } of switches) box.checked = cuts[name];
+    silent.value = cuts.silent.length ? cuts.silent[0] : "";
   }
 
   /** Changed together with the maps, not before; they are drawn when it has loaded. */
@@ -322,20 +296,18 @@ function render({ model, el }) {
   }
 
   const hear = {
-    "change:picture": () => follow("picture"),
-    "change:cuts": () => follow("cuts"),
+    "change:picture": () => (line.drop("picture"), showControls()), // a click that waits was for the old pictures
+    "change:cuts": showControls,
     "change:pictures": showStrip,
     "change:block": show,
     "change:token": show,
-    "change:answers": () => (release(), showPicture(), show()),
+    "change:answers": () => (showPicture(), show(), line.answered()),
   };
   for (const [event, handler] of Object.entries(hear)) model.on(event, handler);
-  slide.addEventListener("input", () => local("block", Number(slide.value)));
+  slide.addEventListener("input", () => local({ block: Number(slide.value) }));
   reset.addEventListener("click", () => {
-    model.set({ block: start.block, token: start.token });
-    model.save_changes();
+    local({ block: start.block, token: start.token });
     ask({ picture: start.picture, cuts: start.cuts });
-    show();
   });
 
   const scale = make("div", { class: "vl-bridge-scale" }, "0", layer([1, 256], (i) =>
@@ -362,7 +334,7 @@ function render({ model, el }) {
   show();
   return () => {
     resized.disconnect();
-    clearTimeout(timer);
+    line.stop();
     URL.revokeObjectURL(url);
     for (const [event, handler] of Object.entries(hear)) model.off(event, handler);
   };

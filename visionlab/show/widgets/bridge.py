@@ -8,7 +8,6 @@ questions to it. At most one question is on the way, and the newest waits for it
 from __future__ import annotations
 
 import io
-import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from PIL import Image
 
 from visionlab.show import theme
 from visionlab.show.bridge_words import WIRES, answer_words, block_words, no_cuts, strength
+from visionlab.show.widgets.packed import check_image, colormap, module, png
 
 if TYPE_CHECKING:
     from visionlab.experiments.mobile_former_probe import BlockView
@@ -36,7 +36,7 @@ class BridgeInspector(anywidget.AnyWidget):
     """Pictures to choose from; both directions of the bridge in each block over them; and what cuts do to the answer.
 
     ``picture``, ``block``, ``token`` and ``cuts`` may be set from Python as well, and ``own`` to the bytes of an image
-    file, which then is the last picture; `readout` is what is on show.
+    file, which then is the last picture (and ``own`` empty again); `readout` is what is on show.
 
     Args:
         pictures: by name, (H, W, 3) uint8.
@@ -50,7 +50,7 @@ class BridgeInspector(anywidget.AnyWidget):
         ValueError: a picture, an index or an answer of ``respond`` does not fit; the message names it.
     """
 
-    _esm = pathlib.Path(__file__).with_suffix(".js")
+    _esm = module("questions.js", "bridge.js")
 
     pictures = t.List(t.Dict()).tag(sync=True)
     picture = t.Int().tag(sync=True)
@@ -73,23 +73,24 @@ class BridgeInspector(anywidget.AnyWidget):
         if not pictures:
             raise ValueError("pictures must hold one picture or more; got none")
         for name, image in pictures.items():
-            _check_image(name, image)
+            check_image(f"pictures: {name!r}", image)
         self._respond, self._images = respond, dict(pictures)
-        self._uncut: dict[str, dict[str, float]] = {}
-        self._tokens = len(respond(next(iter(pictures.values())), no_cuts())[0][0].tokens)
+        self._uncut: dict[str, tuple[Sequence[BlockView], Mapping[str, float]]] = {}
+        self._answered: tuple[int, Mapping[str, Any]] | None = None
+        self._tokens = len(self._without_cuts(next(iter(pictures)))[0][0].tokens)
         if not 1 <= self._tokens <= len(theme.TOKENS):
             raise ValueError(f"respond must show 1 to {len(theme.TOKENS)} tokens; got {self._tokens}")
         first = self._look(0, no_cuts())
         for what, index, length in (("block", block, len(first["blocks"])), ("token", token, self._tokens)):
             _check_index(what, index, length)
         super().__init__(
-            pictures=[{"name": name, "png": _png(image)} for name, image in pictures.items()],
+            pictures=[{"name": name, "png": png(image)} for name, image in pictures.items()],
             block=block,
             token=token,
             wires=dict(WIRES),
             cuts=no_cuts(),
             colours=list(theme.TOKENS[: self._tokens]),
-            colormap=_colormap(),
+            colormap=colormap(),
             **first,
         )
         self.observe(self._answer, ["picture", "cuts"])
@@ -114,6 +115,9 @@ class BridgeInspector(anywidget.AnyWidget):
         return _checked_cuts(proposal["value"], self._tokens)
 
     def _answer(self, _change: object) -> None:
+        if self._answered == (self.picture, self.cuts):
+            return  # one message may change both, and is one question
+        self._answered = (self.picture, self.cuts)
         try:
             shown = self._look(self.picture, self.cuts)
         except Exception as error:
@@ -126,21 +130,23 @@ class BridgeInspector(anywidget.AnyWidget):
             self.answers += 1
 
     def _take_own(self, _change: object) -> None:
+        if not self.own:
+            return
+        file, self.own = self.own, b""  # else the same file, sent again, would be no change
         try:
-            image = Image.open(io.BytesIO(self.own)).convert("RGB")
+            image = Image.open(io.BytesIO(file)).convert("RGB")
             image.thumbnail((_LARGEST, _LARGEST), Image.Resampling.LANCZOS)
         except Exception as error:
             self._fail(error)
             raise ValueError(f"own must hold the bytes of an image file: {error}") from error
         self._uncut.pop(_YOURS, None)
+        self._answered = None
         self._images[_YOURS] = np.asarray(image)
-        place = list(self._images).index(_YOURS)
         with self.hold_sync():
             kept = [entry for entry in self.pictures if entry["name"] != _YOURS]
-            self.pictures = [*kept, {"name": _YOURS, "png": _png(self._images[_YOURS])}]
-        if self.picture == place:
-            self._answer(None)
-        self.picture = place
+            self.pictures = [*kept, {"name": _YOURS, "png": png(self._images[_YOURS])}]
+        self.picture = list(self._images).index(_YOURS)
+        self._answer(None)  # where that is the place on show already
 
     def _fail(self, error: Exception) -> None:
         with self.hold_sync():
@@ -150,22 +156,23 @@ class BridgeInspector(anywidget.AnyWidget):
     def _look(self, picture: int, cuts: Mapping[str, Any]) -> dict[str, Any]:
         """The answer for a picture in the form that travels."""
         name = list(self._images)[picture]
-        if name not in self._uncut:
-            self._uncut[name] = _checked_scores(self._respond(self._images[name], no_cuts())[1])
-        views, scores = self._respond(self._images[name], dict(cuts))
-        before, after = self._uncut[name], _checked_scores(scores)
+        views, before = self._without_cuts(name)
+        after = before
+        if cuts != no_cuts():
+            views, scores = self._respond(self._images[name], dict(cuts))
+            after = _checked_scores(scores)
         return {
             "blocks": [_packed(view, self._tokens, cuts, f"views[{i}]") for i, view in enumerate(views)],
             "scores": [{"name": key, "before": before[key], "after": after[key]} for key in before],
             "said": answer_words(before, after, cuts),
         }
 
-
-def _check_image(name: str, image: object) -> None:
-    if not isinstance(image, np.ndarray):
-        raise TypeError(f"pictures: {name!r} must be a numpy array (H, W, 3); got {type(image).__name__}")
-    if image.ndim != 3 or image.shape[2] != 3 or image.size == 0 or image.dtype != np.uint8:
-        raise ValueError(f"pictures: {name!r} must be (H, W, 3) of uint8; got {image.shape} of {image.dtype}")
+    def _without_cuts(self, name: str) -> tuple[Sequence[BlockView], Mapping[str, float]]:
+        """Views and scores of a picture with nothing cut, kept: answers with cuts stand beside them."""
+        if name not in self._uncut:
+            views, scores = self._respond(self._images[name], no_cuts())
+            self._uncut[name] = views, _checked_scores(scores)
+        return self._uncut[name]
 
 
 def _check_index(what: str, index: int, length: int) -> int:
@@ -214,17 +221,3 @@ def _checked_map(weights: np.ndarray, tokens: int, over: int | tuple[int, int], 
 
 def _map(shares: np.ndarray) -> dict[str, Any]:
     return {"size": list(shares.shape[1:]), "weights": np.rint(shares * 255).astype(np.uint8).tobytes()}
-
-
-def _png(image: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, format="PNG")
-    return buffer.getvalue()
-
-
-def _colormap() -> bytes:
-    """The sequential map as 256 RGB triples, so that page and figures share one."""
-    import matplotlib as mpl
-
-    colors = mpl.colormaps[theme.SEQUENTIAL](np.linspace(0, 1, 256))[:, :3]
-    return np.rint(colors * 255).astype(np.uint8).tobytes()

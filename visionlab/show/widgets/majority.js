@@ -1,5 +1,5 @@
 // The board of the majority-colour puzzle: a click changes the colour of a square, and Python's network answers for all
-// of them. At most one question is on the way, the newest waits for its turn.
+// of them (questions.js).
 
 const STYLE = `
 .vl-majority { --vl-ink: var(--jp-content-font-color1, #212121); --vl-soft: var(--jp-content-font-color2, #616161);
@@ -20,6 +20,9 @@ const STYLE = `
   font-size: clamp(11px, 2.6cqw, 15px); font-weight: 600; color: #fff; }
 .vl-majority-board span[data-says="few"] { background: none; color: #fff; box-shadow: inset 0 0 0 2px var(--vl-cell); }
 .vl-majority-board span[data-says="most"] { background: var(--vl-cell); }
+.vl-majority-board [data-letter]::before { content: attr(data-letter); position: absolute; left: 4px; top: 2px;
+  font: 600 11px/1 var(--jp-ui-font-family, system-ui, sans-serif); color: #fff;
+  text-shadow: 0 0 2px #000, 0 0 2px #000, 0 0 3px #000; }
 .vl-majority-board span[data-right="false"]::after { content: "✗"; position: absolute; right: 2px; top: -3px;
   font-size: 1.25em; color: #fff; text-shadow: 0 0 2px #000, 0 0 2px #000, 0 0 3px #000; }
 .vl-majority-answer { background: #3a3d44; }
@@ -31,9 +34,9 @@ const STYLE = `
   border-left: 4px solid var(--vl-brand); background: var(--jp-layout-color2, #eee); }
 `;
 
-const PATIENCE = 4000; // ms after which an unanswered question no longer holds back the next one
 const NAMES = ["none", "red", "green"];
 const INKS = ["", "#c0392b", "#2e8b57"];
+const LETTERS = ["", "R", "G"]; // the colours must not be all that tells squares apart
 
 // JupyterLab's notebook takes arrow keys and letters from a focused element that does not itself carry this mark.
 const OWN_KEYS = "data-lm-suppress-shortcuts";
@@ -47,52 +50,35 @@ function make(tag, attributes = {}, ...children) {
 
 function render({ model, el }) {
   const side = model.get("side");
-  let wanted = { board: model.get("board"), cuts: model.get("cuts") };
-  let [busy, pending, timer, url] = [false, false, 0, ""];
+  const line = questions(model);
+  let url = "";
 
   const root = make("div", { class: "vl-majority" }, make("style", {}, STYLE));
   const picture = make("img", { alt: "the puzzle that the network sees" });
-  const board = make("div", { class: "vl-majority-board vl-majority-puzzle" }, picture);
+  const board = make("div", { class: "vl-majority-board vl-majority-puzzle", role: "group" }, picture);
   const answer = make("div", { class: "vl-majority-board vl-majority-answer", role: "img" });
   const tracks = `repeat(${side}, minmax(0, 1fr))`; // words must not widen a cell
   for (const node of [board, answer]) node.style.gridTemplate = `${tracks} / ${tracks}`;
   const readout = make("output", { class: "vl-majority-readout", "aria-live": "polite" });
   const next = make("button", { type: "button", class: "vl-majority-next", [OWN_KEYS]: "true" }, "next puzzle");
 
-  function send() {
-    clearTimeout(timer);
-    [busy, pending] = [true, false];
-    timer = setTimeout(release, PATIENCE);
-    model.set(wanted);
-    model.save_changes();
-  }
-  function release() {
-    clearTimeout(timer);
-    busy = false;
-    if (pending) send();
-  }
-  function ask(change) {
-    wanted = { ...wanted, ...change };
-    pending = true;
-    if (!busy) send();
-  }
-
   const place = (node, i) => (node.style.gridArea = `${Math.floor(i / side) + 1} / ${(i % side) + 1}`);
-  const squares = wanted.board.map((_, i) => {
+  const squares = model.get("board").map((_, i) => {
     const node = make("button", { type: "button", [OWN_KEYS]: "true" });
     place(node, i);
-    node.addEventListener("click", () => ask({ board: wanted.board.map((c, k) => (k === i && c ? 3 - c : c)) }));
+    const flipped = () => line.wanted("board").map((cell, k) => (k === i && cell ? 3 - cell : cell));
+    node.addEventListener("click", () => line.ask({ board: flipped() }));
     board.append(node);
     return node;
   });
   const switches = Object.entries(model.get("wires")).map(([name, words]) => {
     const box = make("input", { type: "checkbox", class: `vl-majority-${name}`, [OWN_KEYS]: "true" });
-    box.addEventListener("change", () => ask({ cuts: { ...wanted.cuts, [name]: box.checked } }));
+    box.addEventListener("change", () => line.ask({ cuts: { ...line.wanted("cuts"), [name]: box.checked } }));
     return { name, box, node: make("label", {}, box, `cut ${words}`) };
   });
   next.addEventListener("click", () => {
-    model.set("puzzle", (model.get("puzzle") + 1) % model.get("puzzles"));
-    model.save_changes();
+    line.drop("board"); // of the old puzzle
+    line.ask({ puzzle: (line.wanted("puzzle") + 1) % model.get("puzzles") });
   });
 
   function show() {
@@ -102,6 +88,7 @@ function render({ model, el }) {
     picture.src = url;
     cells.forEach((cell, i) => {
       squares[i].style.display = cell ? "" : "none";
+      squares[i].dataset.letter = LETTERS[cell];
       const where = `row ${Math.floor(i / side) + 1}, column ${(i % side) + 1}`;
       squares[i].setAttribute("aria-label", `${NAMES[cell]} square in ${where}: change its colour`);
     });
@@ -110,21 +97,25 @@ function render({ model, el }) {
       const says = sure[i] > 0.5 ? "most" : "few";
       const right = !majority || (says === "most") === (cell === majority);
       const title = `share of "most": ${sure[i].toFixed(2)}`;
-      const node = make("span", { "data-says": says, "data-right": right, title }, says);
+      const node = make("span", { "data-says": says, "data-right": right, "data-letter": LETTERS[cell], title }, says);
       node.style.setProperty("--vl-cell", INKS[cell]);
       place(node, i);
       return [node];
     }));
-    answer.setAttribute("aria-label", model.get("readout"));
+    const counted = [1, 2].map((colour) => {
+      const shares = sure.filter((_, i) => cells[i] === colour);
+      return [`${shares.length} ${NAMES[colour]}`, `"most" said of ${shares.filter((share) => share > 0.5).length}`];
+    });
+    board.setAttribute("aria-label", `squares: ${counted.map(([squares]) => squares).join(", ")}`);
+    answer.setAttribute("aria-label", `the network's answer: ${counted.map((words) => words.join(", ")).join("; ")}`);
     readout.textContent = model.get("readout");
-    for (const { name, box } of switches) box.checked = model.get("cuts")[name];
+    for (const { name, box } of switches) box.checked = line.wanted("cuts")[name];
     root.dataset.answers = model.get("answers");
   }
 
   const hear = {
-    "change:board": () => busy || (wanted = { ...wanted, board: model.get("board") }),
-    "change:cuts": () => busy || (wanted = { ...wanted, cuts: model.get("cuts") }),
-    "change:answers": () => (release(), busy || show()),
+    "change:board": () => line.drop("board"), // a click that waits was on the old puzzle
+    "change:answers": () => (show(), line.answered()),
   };
   for (const [event, handler] of Object.entries(hear)) model.on(event, handler);
 
@@ -137,7 +128,7 @@ function render({ model, el }) {
   el.append(root);
   show();
   return () => {
-    clearTimeout(timer);
+    line.stop();
     URL.revokeObjectURL(url);
     for (const [event, handler] of Object.entries(hear)) model.off(event, handler);
   };

@@ -6,17 +6,15 @@ question is on the way, and the newest waits for its turn.
 
 from __future__ import annotations
 
-import io
-import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import anywidget
 import numpy as np
 import traitlets as t
-from PIL import Image
 
 from visionlab.show.bridge_words import WIRES, cut_words, no_cuts
+from visionlab.show.widgets.packed import module, png
 
 __all__ = ["COLOURS", "MajorityBoard", "Respond"]
 
@@ -32,7 +30,7 @@ class MajorityBoard(anywidget.AnyWidget):
     """A puzzle whose squares change colour when they are clicked, the network's answer, and wires to cut.
 
     ``puzzle``, ``board`` (a list of n * n numbers) and ``cuts`` may be set from Python as well; ``readout`` is the line
-    on show, ``right`` the number of squares that the network labels rightly.
+    on show.
 
     Args:
         boards: puzzles to step through, (n, n) each, 0 for no square, 1 for red, 2 for green.
@@ -44,7 +42,7 @@ class MajorityBoard(anywidget.AnyWidget):
         ValueError: a board, a wire or an answer of ``respond`` does not fit; the message names it.
     """
 
-    _esm = pathlib.Path(__file__).with_suffix(".js")
+    _esm = module("questions.js", "majority.js")
 
     side = t.Int().tag(sync=True)
     puzzles = t.Int().tag(sync=True)
@@ -55,7 +53,6 @@ class MajorityBoard(anywidget.AnyWidget):
     picture = t.Bytes().tag(sync=True)
     sure = t.List(t.Float()).tag(sync=True)
     majority = t.Int().tag(sync=True)
-    right = t.Int().tag(sync=True)
     readout = t.Unicode().tag(sync=True)
     answers = t.Int(0).tag(sync=True)
 
@@ -135,13 +132,10 @@ class MajorityBoard(anywidget.AnyWidget):
             if majority
             else "a tie, which it was never asked about."
         )
-        buffer = io.BytesIO()
-        Image.fromarray(picture).save(buffer, format="PNG")
         return {
-            "picture": buffer.getvalue(),
+            "picture": png(picture),
             "sure": [round(float(value), 3) for value in np.where(board > 0, sure, 0).ravel()],
             "majority": majority,
-            "right": right,
             "readout": f"Cut: {cut_words(cuts)}. {red} red, {green} green: {verdict}",
         }
 

@@ -313,10 +313,7 @@ function render({ model, el }) {
 
   const heard = ["room", "epoch", "picked", "colour"].map((name) => `change:${name}`);
   for (const event of heard) model.on(event, update);
-  const watcher = new ResizeObserver(redraw);
-  watcher.observe(panels[0].canvas);
-  const theme = new MutationObserver(redraw);
-  theme.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light", "class", "style"] });
+  const still = redrawn(panels[0].canvas, redraw);
   const hint = "Drag to turn, shift-drag to move, wheel to zoom (after a click); escape lets go of a point.";
   root.append(make("div", { class: "vl-room-bar" }, room.node, mode.node, open.node, mark.node),
     make("div", { class: "vl-room-panels" }, ...panels.map((panel) => panel.node)),
@@ -328,8 +325,7 @@ function render({ model, el }) {
   return () => {
     stop();
     cancelAnimationFrame(frame);
-    watcher.disconnect();
-    theme.disconnect();
+    still();
     for (const event of heard) model.off(event, update);
   };
 }

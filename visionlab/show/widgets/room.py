@@ -6,7 +6,6 @@ slider and clicks need no answer of the kernel.
 
 from __future__ import annotations
 
-import pathlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ import traitlets as t
 
 from visionlab.show import theme
 from visionlab.show.timeline import Timeline
+from visionlab.show.widgets.packed import module
 
 __all__ = ["CLASS_COLOURS", "COLOURINGS", "PANELS", "VERDICTS", "Room"]
 
@@ -52,11 +52,7 @@ class Room(anywidget.AnyWidget):
         ValueError: if a number is out of range, or a panel or colouring unknown.
     """
 
-    # One module of three files: an import of another file would need an address that the page can reach.
-    _esm = "\n".join(
-        pathlib.Path(__file__).with_name(name).read_text(encoding="utf-8")
-        for name in ("cloud.js", "votes.js", "room.js")
-    )
+    _esm = module("cloud.js", "votes.js", "redraw.js", "room.js")
 
     shape = t.List(t.Int()).tag(sync=True)
     rule = t.Dict().tag(sync=True)

@@ -1,5 +1,4 @@
-// The scene explorer. Python renders; this file holds the controls and shows the answer. At most one question is on
-// the way: the newest values wait for their turn.
+// The scene explorer. Python renders (questions.js); this file holds the controls and shows the answer.
 
 const STYLE = `
 .vl-scene { --vl-ink: var(--jp-content-font-color1, #212121); --vl-soft: var(--jp-content-font-color2, #616161);
@@ -31,8 +30,6 @@ const STYLE = `
 .vl-scene-foot button { font: inherit; color: inherit; background: none; border: 1px solid var(--vl-line);
   border-radius: 3px; padding: 1px 10px; cursor: pointer; }
 `;
-
-const PATIENCE = 4000; // ms after which an unanswered question no longer holds back the next one
 
 // JupyterLab's notebook takes arrow keys and letters from a focused element that does not itself carry this mark.
 const OWN_KEYS = "data-lm-suppress-shortcuts";
@@ -76,8 +73,8 @@ function control(spec, onInput) {
 
 function render({ model, el }) {
   const start = { ...model.get("values") };
-  let wanted = { ...start };
-  let [pending, busy, timer] = [false, false, 0];
+  const line = questions(model);
+  const ask = (change) => line.ask({ values: { ...line.wanted("values"), ...change } });
 
   const root = make("div", { class: "vl-scene" }, make("style", {}, STYLE));
   const main = picture("the scene");
@@ -90,29 +87,8 @@ function render({ model, el }) {
   const controls = model.get("controls").map((spec) => [spec.name, control(spec, (value) => ask({ [spec.name]: value }))]);
   const panels = model.get("panels").map(({ title }) => picture(title));
 
-  function send() {
-    clearTimeout(timer);
-    [busy, pending] = [true, false];
-    timer = setTimeout(release, PATIENCE);
-    model.set("values", { ...wanted });
-    model.save_changes();
-  }
-  function release() {
-    clearTimeout(timer);
-    busy = false;
-    if (pending) send();
-  }
-  function ask(change) {
-    const next = { ...wanted, ...change };
-    const same = Object.keys(next).every((name) => next[name] === wanted[name]);
-    wanted = next;
-    if (same) return;
-    pending = true;
-    if (!busy) send();
-  }
-
   function showControls() {
-    for (const [name, { show }] of controls) show(wanted[name]);
+    for (const [name, { show }] of controls) show(line.wanted("values")[name]);
   }
   function showAnswer() {
     const [height, width] = model.get("size");
@@ -132,12 +108,8 @@ function render({ model, el }) {
   }
 
   const hear = {
-    "change:values": () => {
-      if (busy || pending) return;
-      wanted = { ...model.get("values") };
-      showControls();
-    },
-    "change:answers": () => (showAnswer(), release()),
+    "change:values": showControls,
+    "change:answers": () => (showAnswer(), line.answered()),
   };
   for (const [event, handler] of Object.entries(hear)) model.on(event, handler);
   toggle.addEventListener("change", showAnswer);
@@ -157,7 +129,7 @@ function render({ model, el }) {
   showControls();
   showAnswer();
   return () => {
-    clearTimeout(timer);
+    line.stop();
     for (const each of [main, ...panels]) each.clear();
     for (const [event, handler] of Object.entries(hear)) model.off(event, handler);
   };

@@ -6,17 +6,14 @@ at most one question is on the way, and the newest waits for its turn.
 
 from __future__ import annotations
 
-import io
-import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import anywidget
-import numpy as np
 import traitlets as t
-from PIL import Image
 
 from visionlab.data.world.explore import Choice, SceneView, Slider
+from visionlab.show.widgets.packed import module, png
 
 __all__ = ["SceneExplorer"]
 
@@ -35,7 +32,7 @@ class SceneExplorer(anywidget.AnyWidget):
         ValueError: a control starts outside its range, or two share a name.
     """
 
-    _esm = pathlib.Path(__file__).with_suffix(".js")
+    _esm = module("questions.js", "scene.js")
 
     controls = t.List(t.Dict()).tag(sync=True)
     values = t.Dict().tag(sync=True)
@@ -97,16 +94,10 @@ def _checked(values: Mapping[str, Any], controls: Mapping[str, Slider | Choice])
 def _packed(view: SceneView) -> dict[str, Any]:
     """The view in the form that travels."""
     return {
-        "picture": _png(view.image),
+        "picture": png(view.image),
         "size": list(view.image.shape[:2]),
-        "panels": [{"title": title, "png": _png(panel)} for title, panel in view.panels],
+        "panels": [{"title": title, "png": png(panel)} for title, panel in view.panels],
         "boxes": [{"box": [int(x) for x in box], "name": name} for box, name in view.boxes],
         "caption": view.caption,
         "readout": view.readout,
     }
-
-
-def _png(image: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, format="PNG", compress_level=1)
-    return buffer.getvalue()

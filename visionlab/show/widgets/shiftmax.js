@@ -116,11 +116,11 @@ function render({ model, el }) {
   let values = model.get("values");
 
   function change(next) {
-    values = next.map((value, i) => clamp(Math.round(value * 100) / 100, i % 2 ? -2 : -1, i % 2 ? 2 : 3));
-    model.set("values", values);
+    const rounded = next.map((value, i) => clamp(Math.round(value * 100) / 100, i % 2 ? -2 : -1, i % 2 ? 2 : 3));
+    model.set("values", rounded);
     model.save_changes();
-    show();
   }
+  const shown = (row) => row.every((value, i) => Math.abs(value - values[i]) < 0.006); // but for the rounding
 
   const buttons = Object.entries(presets).map(([name, wanted]) => {
     const button = make("button", { type: "button", [OWN_KEYS]: "true" }, name);
@@ -137,18 +137,24 @@ function render({ model, el }) {
     return { node: make("label", {}, title, input, output), input, output };
   });
   const images = make("div", { class: "vl-shiftmax-sliders vl-shiftmax-images" });
-  if (measured.length) {
-    const input = make("input", { type: "range", min: 0, max: measured.length - 1, step: 1, value: 0,
-      class: "vl-shiftmax-image", [OWN_KEYS]: "true" });
-    const output = make("output", {}, "drag to choose");
-    input.addEventListener("input", () => {
-      output.textContent = `${Number(input.value) + 1}: ${labels[input.value]}`;
-      change(measured[input.value]);
-    });
-    images.append(make("label", {}, "an image's coefficients", input, output));
+  const image = make("input", { type: "range", min: 0, max: measured.length, step: 1, value: 0,
+    class: "vl-shiftmax-image", [OWN_KEYS]: "true" });
+  const imageName = make("output");
+  image.addEventListener("input", () => {
+    if (Number(image.value)) change(measured[image.value - 1]);
+    showImage();
+  });
+  if (measured.length) images.append(make("label", {}, "an image's coefficients", image, imageName));
+
+  /** The image that was chosen, while its coefficients are on show. */
+  function showImage() {
+    const row = measured[image.value - 1];
+    if (row && !shown(row)) image.value = 0;
+    imageName.textContent = Number(image.value) ? `${image.value}: ${labels[image.value - 1]}` : "none";
+    image.setAttribute("aria-valuetext", imageName.textContent);
   }
   const panel = (name, title, about) => {
-    const canvas = make("canvas", { class: `vl-shiftmax-${name}`, role: "img", "aria-label": title });
+    const canvas = make("canvas", { class: `vl-shiftmax-${name}`, role: "img" });
     return { canvas, node: make("div", { class: "vl-shiftmax-panel" }, title, make("small", {}, about), canvas) };
   };
   const plane = panel("plane", "The two branches", "blue: 1, orange: 2; drag them" +
@@ -223,22 +229,32 @@ function render({ model, el }) {
     }
   }
 
+  function showLabels() {
+    const [a1, b1, a2, b2] = values.map(short);
+    const by = (next) => [-RANGE, 0, RANGE].map((x) => short(shiftMax(values, x, next))).join(", ");
+    const label = ({ canvas }, words) => canvas.setAttribute("aria-label", words);
+    label(plane, `The two branches: 1 at a = ${a1}, b = ${b1}; 2 at a = ${a2}, b = ${b2}`);
+    label(map, `y by x and x̃. ${line.textContent}`);
+    const rows = CUTS.map(([next]) => `${by(next)} for x̃ = ${short(next)}`);
+    label(cuts, `y at x = −${RANGE}, 0 and ${RANGE}: ${rows.join("; ")}`);
+  }
+
   function show() {
     sliders.forEach(({ input, output }, i) => {
       input.value = values[i];
       output.textContent = short(values[i]);
     });
     buttons.forEach((button, i) => {
-      const wanted = Object.values(presets)[i];
-      button.setAttribute("aria-pressed", wanted.every((value, j) => Math.abs(value - values[j]) < 0.005));
+      button.setAttribute("aria-pressed", shown(Object.values(presets)[i]));
     });
+    showImage();
     line.textContent = said(values);
+    showLabels();
     if (!plane.canvas.clientWidth) return;
     const ink = getComputedStyle(root).color;
     drawPlane(ink);
     drawMap(ink);
     drawCuts(ink);
-    for (const { canvas } of [plane, map, cuts]) canvas.setAttribute("aria-label", line.textContent);
   }
 
   let held = -1;
@@ -271,11 +287,10 @@ function render({ model, el }) {
   el.append(root);
   const hear = () => ((values = model.get("values")), show());
   model.on("change:values", hear);
-  const resized = new ResizeObserver(show);
-  resized.observe(root);
   show();
+  const still = redrawn(map.canvas, show); // the root changes its height with the words
   return () => {
-    resized.disconnect();
+    still();
     model.off("change:values", hear);
   };
 }

@@ -6,12 +6,13 @@ y = max(a1 x + b1 x~, a2 x + b2 x~), where x~ is the channel that the shift puts
 from __future__ import annotations
 
 import math
-import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import anywidget
 import traitlets as t
+
+from visionlab.show.widgets.packed import module
 
 __all__ = ["PRESETS", "ShiftMaxBoard"]
 
@@ -38,13 +39,12 @@ class ShiftMaxBoard(anywidget.AnyWidget):
         values: to start with.
         measured: coefficients (a1, b1, a2, b2) of one channel for some images, drawn as a cloud, each to be chosen.
         labels: what each of these images is.
-        presets: coefficients by name.
 
     Raises:
         ValueError: a row has not four finite numbers, or there are not as many labels as rows.
     """
 
-    _esm = pathlib.Path(__file__).with_suffix(".js")
+    _esm = module("redraw.js", "shiftmax.js")
 
     presets = t.Dict().tag(sync=True)
     measured = t.List(t.List(t.Float())).tag(sync=True)
@@ -57,12 +57,11 @@ class ShiftMaxBoard(anywidget.AnyWidget):
         *,
         measured: Sequence[Sequence[float]] = (),
         labels: Sequence[str] = (),
-        presets: Mapping[str, Sequence[float]] = PRESETS,
     ) -> None:
         if len(labels) != len(measured):
             raise ValueError(f"labels must be one a row of measured, {len(measured)}; got {len(labels)}")
         super().__init__(
-            presets={name: _four(f"presets[{name!r}]", row) for name, row in presets.items()},
+            presets={name: list(row) for name, row in PRESETS.items()},
             measured=[_four(f"measured[{i}]", row) for i, row in enumerate(measured)],
             labels=list(labels),
             values=_within(values),

@@ -1,5 +1,5 @@
 // The inspector of cross-shaped windows. Python answers what the query's token attends to; this file draws the
-// answer and asks for the next one. At most one question is on the way: the newest query waits for its turn.
+// answer and asks for the next one (questions.js).
 
 const STYLE = `
 .vl-stripes { --vl-ink: var(--jp-content-font-color1, #212121); --vl-soft: var(--jp-content-font-color2, #616161);
@@ -50,7 +50,6 @@ const STYLE = `
   border-radius: 3px; padding: 1px 10px; cursor: pointer; }
 `;
 
-const PATIENCE = 4000; // ms after which an unanswered question no longer holds back the next one
 const VEIL = [12, 14, 20]; // over what the token does not see, in both themes
 
 const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
@@ -173,30 +172,6 @@ function drawMap(canvas, [width, height], ground, stage, view, group, colors) {
   drawToken(context, view.token, cellHeight, cellWidth, 1.2);
 }
 
-/** One question on the way, the newest next. `ask` sends it, `answered` makes room, `stop` forgets all. */
-function questions(send, onWaiting) {
-  let [next, busy, timer] = [null, false, 0];
-  const release = () => {
-    clearTimeout(timer);
-    busy = false;
-    onWaiting(false);
-    if (next !== null) {
-      const query = next;
-      next = null;
-      if (!send(query)) return;
-      busy = true;
-      onWaiting(true);
-      timer = setTimeout(release, PATIENCE);
-    }
-  };
-  return {
-    ask: (query) => ((next = query), busy || release()),
-    answered: release,
-    behind: () => busy,
-    stop: () => clearTimeout(timer),
-  };
-}
-
 function slider(name, onInput) {
   const input = make("input", { type: "range", min: 0, step: 1, class: `vl-stripes-slide-${name}`, "aria-label": name,
     [OWN_KEYS]: "true" });
@@ -257,7 +232,6 @@ function render({ model, el }) {
   const colors = Array.from({ length: 256 }, (_, i) => rgba(...colormap.subarray(3 * i, 3 * i + 3), 250));
   const start = { query: model.get("query"), stage: model.get("stage") };
   const url = URL.createObjectURL(new Blob([model.get("image_png")], { type: "image/png" }));
-  let query = start.query;
   let ground = null;
 
   const root = make("div", { class: "vl-stripes" }, make("style", {}, STYLE));
@@ -272,8 +246,10 @@ function render({ model, el }) {
   const reset = make("button", { type: "button", [OWN_KEYS]: "true" }, "reset");
 
   const grid = () => stages[model.get("stage")];
+  const line = questions(model, (waiting) => root.classList.toggle("vl-stripes-waiting", waiting));
+  const query = () => line.wanted("query");
   const token = () => [[grid().height, size[0]], [grid().width, size[1]]]
-    .map(([count, pixels], axis) => Math.floor((query[axis] * count) / pixels));
+    .map(([count, pixels], axis) => Math.floor((query()[axis] * count) / pixels));
   const toToken = (row, column) => moveTo(
     ((clamp(row, 0, grid().height - 1) + 0.5) * size[0]) / grid().height,
     ((clamp(column, 0, grid().width - 1) + 0.5) * size[1]) / grid().width);
@@ -281,24 +257,16 @@ function render({ model, el }) {
   const columnSlider = slider("column", (column) => toToken(token()[0], column));
   const maps = mapGrid(stages, model.get("views"), size, (s) => (model.set("stage", s), model.save_changes()));
 
-  const line = questions((wanted) => {
-    if (wanted.every((value, axis) => value === model.get("query")[axis])) return false;
-    model.set("query", wanted);
-    model.save_changes();
-    return true;
-  }, (waiting) => root.classList.toggle("vl-stripes-waiting", waiting));
-
   function moveTo(y, x) {
-    query = [clamp(Math.floor(y), 0, size[0] - 1), clamp(Math.floor(x), 0, size[1] - 1)];
+    line.ask({ query: [clamp(Math.floor(y), 0, size[0] - 1), clamp(Math.floor(x), 0, size[1] - 1)] });
     showQuery();
-    line.ask(query);
   }
 
   function showQuery() {
     rowSlider.show(token()[0], grid().height);
     columnSlider.show(token()[1], grid().width);
-    ring.style.top = `${(100 * (query[0] + 0.5)) / size[0]}%`;
-    ring.style.left = `${(100 * (query[1] + 0.5)) / size[1]}%`;
+    ring.style.top = `${(100 * (query()[0] + 0.5)) / size[0]}%`;
+    ring.style.left = `${(100 * (query()[1] + 0.5)) / size[1]}%`;
   }
 
   function drawPictures() {
@@ -335,7 +303,6 @@ function render({ model, el }) {
   }
 
   const hear = {
-    "change:query": () => line.behind() || (query = model.get("query")),
     "change:answers": () => (line.answered(), showAnswer()),
     "change:stage": showAnswer,
     "change:readout": () => (readout.textContent = model.get("readout")),

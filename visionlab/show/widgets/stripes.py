@@ -7,8 +7,6 @@ the kernel. Everything the first picture needs travels in the first message.
 
 from __future__ import annotations
 
-import io
-import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,10 +14,10 @@ from typing import Any
 import anywidget
 import numpy as np
 import traitlets as t
-from PIL import Image
 
 from visionlab.measure.attention import HeadGroup, StageView
 from visionlab.show import theme
+from visionlab.show.widgets.packed import check_image, colormap, module, png
 
 __all__ = ["HeadGroup", "Respond", "Stage", "StageView", "StripesInspector"]
 
@@ -56,7 +54,7 @@ class StripesInspector(anywidget.AnyWidget):
         ValueError: an argument, or the first answer of ``respond``, does not fit; the message names it.
     """
 
-    _esm = pathlib.Path(__file__).with_suffix(".js")
+    _esm = module("questions.js", "stripes.js")
 
     image_png = t.Bytes().tag(sync=True)
     image_size = t.List(t.Int()).tag(sync=True)
@@ -76,7 +74,7 @@ class StripesInspector(anywidget.AnyWidget):
         query: tuple[int, int] | None = None,
         stage: int = 0,
     ) -> None:
-        _check_image(image)
+        check_image("image", image)
         if not callable(respond):
             raise TypeError(f"respond must be a callable (y, x) -> stage views; got {type(respond).__name__}")
         height, width = image.shape[:2]
@@ -90,10 +88,10 @@ class StripesInspector(anywidget.AnyWidget):
             raise ValueError(f"stage must be an index into the {len(self._stages)} stages; got {stage}")
         views = _packed_views(respond(*start), self._stages)
         super().__init__(
-            image_png=_png(image),
+            image_png=png(image),
             image_size=[height, width],
             stages=[{"title": s.title, "height": s.height, "width": s.width} for s in self._stages],
-            colormap=_colormap(),
+            colormap=colormap(),
             query=start,
             stage=stage,
             views=views,
@@ -132,13 +130,6 @@ class StripesInspector(anywidget.AnyWidget):
 
     def _read(self, _change: object) -> None:
         self.readout = self.views[self.stage]["text"]
-
-
-def _check_image(image: object) -> None:
-    if not isinstance(image, np.ndarray):
-        raise TypeError(f"image must be a numpy array (H, W, 3); got {type(image).__name__}")
-    if image.ndim != 3 or image.shape[2] != 3 or image.size == 0 or image.dtype != np.uint8:
-        raise ValueError(f"image must be (H, W, 3) of uint8; got {image.shape} of {image.dtype}")
 
 
 def _checked_query(query: Sequence[int], height: int, width: int) -> list[int]:
@@ -196,17 +187,3 @@ def _packed_group(group: HeadGroup, stage: Stage, where: str) -> dict[str, Any]:
 def _role(name: str) -> str:
     first = name.split(" ", maxsplit=1)[0]
     return first if first in ("vertical", "horizontal") else "whole"
-
-
-def _png(image: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, format="PNG")
-    return buffer.getvalue()
-
-
-def _colormap() -> bytes:
-    """The sequential map as 256 RGB triples, so that page and figures share one."""
-    import matplotlib as mpl
-
-    colors = mpl.colormaps[theme.SEQUENTIAL](np.linspace(0, 1, 256))[:, :3]
-    return np.rint(colors * 255).astype(np.uint8).tobytes()

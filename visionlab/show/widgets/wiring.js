@@ -1,5 +1,5 @@
 // The wiring board: a pointwise convolution as P Phi Q^T, drawn as wires, as matrices and as a map of paths. paths.js
-// counts; Python puts it in front of this file.
+// counts.
 
 const STYLE = `
 .vl-wiring { --vl-ink: var(--jp-content-font-color1, #212121); --vl-soft: var(--jp-content-font-color2, #616161);
@@ -31,6 +31,7 @@ const STYLE = `
 .vl-wiring-legend { display: flex; flex-wrap: wrap; gap: 2px 16px; margin-top: 8px; }
 .vl-wiring-legend i { display: inline-block; width: 13px; height: 13px; margin-right: 6px; vertical-align: -2px;
   outline: 1px solid var(--vl-line); }
+.vl-wiring-legend svg { margin-right: 6px; }
 .vl-wiring-said { display: block; min-height: 2.8em; margin-top: 8px; padding: 6px 12px; border-radius: 4px;
   border-left: 4px solid var(--vl-brand); background: var(--jp-layout-color2, #eee); }
 `;
@@ -38,6 +39,8 @@ const STYLE = `
 const OWN_KEYS = "data-lm-suppress-shortcuts"; // else JupyterLab takes arrow keys and letters
 const HEIGHT = 148; // of the plot
 const PLOT = { left: 34, right: 10, top: 24, bottom: 36 };
+const CONNECTED = { stroke: "#0072B2", "stroke-width": 2.5 };
+const COST = { stroke: "#D55E00", "stroke-width": 2.5, "stroke-dasharray": "7 4" };
 
 function make(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
@@ -84,10 +87,8 @@ function render({ model, el }) {
     next.groups = nearest(divisors(next.channels / next.reduction), next.groups);
     if (next.picked >= next.channels) next.picked = -1;
     hovered = -1;
-    values = next;
     model.set("values", next);
     model.save_changes();
-    show();
   }
 
   const sliders = {
@@ -152,10 +153,10 @@ function render({ model, el }) {
       ...[0, 50, 100].map((s) => text(PLOT.left - 6, y(s) + 4, `${s}`, "end")),
       ...marks.map((g) => text(x(g), y(0) + 14, `${g}`)),
       text((PLOT.left + width - PLOT.right) / 2, HEIGHT - 4, "groups G (click one)"),
-      draw("path", { d: path((s) => s.connected), fill: "none", stroke: "#0072B2", "stroke-width": 2.5 }),
-      draw("path", { d: path(cost), fill: "none", stroke: "#D55E00", "stroke-width": 2.5, "stroke-dasharray": "7 4" }),
-      ...spots.filter((s) => s.groups === values.groups).flatMap((s) => [[s.connected, "#0072B2"], [cost(s), "#D55E00"]]
-        .map(([share, fill]) => draw("circle", { cx: x(s.groups), cy: y(share), r: 5.5, fill }))),
+      draw("path", { d: path((s) => s.connected), fill: "none", ...CONNECTED }),
+      draw("path", { d: path(cost), fill: "none", ...COST }),
+      ...spots.filter((s) => s.groups === values.groups).flatMap((s) => [[s.connected, CONNECTED], [cost(s), COST]]
+        .map(([share, { stroke }]) => draw("circle", { cx: x(s.groups), cy: y(share), r: 5.5, fill: stroke }))),
       ...spots.map((s) => {
         const spot = draw("rect", { x: x(s.groups) - 9, y: PLOT.top, width: 18, height: HEIGHT - PLOT.top,
           class: "vl-wiring-step" }, draw("title", {}, `G = ${s.groups}`));
@@ -266,11 +267,9 @@ function render({ model, el }) {
   }
 
   function show() {
-    const began = performance.now();
     showControls(count(values));
     showPlot();
     showFollowed();
-    root.dataset.took = (performance.now() - began).toFixed(1);
   }
 
   /** Hovering previews an output, a click keeps it, a click on the kept one lets go. */
@@ -293,9 +292,10 @@ function render({ model, el }) {
   const table = make("div", { class: "vl-wiring-numbers" },
     ...Object.entries(words).flatMap(([name, text]) => [make("span", {}, text), numbers[name]]));
   for (const [name, node] of Object.entries(numbers)) node.className = `vl-wiring-n-${name}`;
-  const swatch = (color, text) => make("span", {}, Object.assign(make("i"), { style: `background: ${color}` }), text);
-  const keys = make("div", { class: "vl-wiring-legend" }, swatch("#0072B2", "pairs connected (%)"),
-    swatch("#D55E00", "multiply-adds, % of dense"));
+  const sample = (style, text) => make("span", {},
+    draw("svg", { width: 30, height: 10, "aria-hidden": "true" }, draw("path", { d: "M0,5H30", ...style })), text);
+  const keys = make("div", { class: "vl-wiring-legend" }, sample(CONNECTED, "pairs connected (%)"),
+    sample(COST, "multiply-adds, % of dense"));
   const root = make("div", { class: "vl-wiring" }, make("style", {}, STYLE),
     make("div", { class: "vl-wiring-top" }, make("div", {}, controls, table, plot, keys), wires), product, legend, line);
   follows(matrices.p.canvas, (share) => share);
@@ -304,11 +304,10 @@ function render({ model, el }) {
   el.append(root);
   const hear = () => ((values = model.get("values")), show());
   model.on("change:values", hear);
-  const resized = new ResizeObserver(show);
-  resized.observe(root);
   show();
+  const still = redrawn(wires, show); // the root grows with its matrices, and would have them drawn twice
   return () => {
-    resized.disconnect();
+    still();
     model.off("change:values", hear);
   };
 }
