@@ -71,7 +71,8 @@ PAPERS = (
         lab="02_mobile_former",
         app="tiny_nets_demo",
         experiments=tuple(
-            f"mobile_former/{name}" for name in ("majority", "tokens", "world", "detection", "cost", "time", "imagenet")
+            f"mobile_former/{name}"
+            for name in ("majority", "tokens", "world", "detection", "detection-pyramid", "cost", "time", "imagenet")
         ),
         models=tuple(f"mobile_former_{size}m" for size in (26, 52, 96, 151, 214, 294, 508)),
     ),
