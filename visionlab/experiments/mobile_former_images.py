@@ -36,11 +36,11 @@ from visionlab.train.randomness import seeded
 __all__ = ["FULL", "MOBILE", "NETWORKS", "TOKENS", "WEIGHTS", "WORLD"]
 
 SIZE, SMOOTHING = 64, 0.1
-MOBILE, FULL = "Mobile alone", "full"
+MOBILE, WIDE, FULL = "Mobile alone", "wide Mobile", "full"
 ALONE: dict[str, Any] = {"tokens": (0, 32), "slopes": "static"}
 NETWORKS: dict[str, dict[str, Any]] = {
     MOBILE: ALONE,
-    "wide Mobile": ALONE | {"channels": (10, 14, 20, 36, 70)},
+    WIDE: ALONE | {"channels": (10, 14, 20, 36, 70)},
     "bridges, ReLU6": {"slopes": "static"},
     FULL: {},
     "1 token": {"tokens": (1, 32)},
@@ -116,7 +116,7 @@ TOKENS = Experiment(
         _claim(
             name="not-width",
             statement="A wider Mobile of no fewer multiply-adds gains less than the tokens",
-            rival="wide Mobile",
+            rival=WIDE,
         ),
         _claim(
             name="bridges",
@@ -164,7 +164,7 @@ def measure_world(job: Job) -> Outcome:
 WORLD = Experiment(
     name="mobile_former/world",
     question="Do a few tokens help a small MobileNet to tell ten shapes in new scenes of the world?",
-    variants=(MOBILE, FULL),
+    variants=(MOBILE, WIDE, FULL),
     measure=measure_world,
     presets={
         "quick": World(recipe=Recipe(steps=150, batch=32, learning_rate=3e-3, warmup=15), n=2000),
@@ -184,6 +184,11 @@ WORLD = Experiment(
             rival=MOBILE,
             margin=1.0,
             remark=REMARK,
+        ),
+        _claim(
+            name="shapes-not-width",
+            statement="A wider Mobile of no fewer multiply-adds gains less there than the tokens",
+            rival=WIDE,
         ),
     ),
 )
