@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from functools import partial
 
@@ -54,6 +56,32 @@ def test_all_have_the_same_number_of_turns_in_every_round() -> None:
         assert set(calls[::2]) == everyone
         assert calls[::2] == calls[1::2], "a turn is a call that is not timed, and one that is"
     assert rounds[0] != rounds[1]
+
+
+FAULTS = """
+import resource, sys, torch
+from visionlab.measure.latency import keep_memory
+if sys.argv[1] == "kept":
+    keep_memory()
+def pages():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        blocks = [torch.ones(3, 2**20) for _ in range(8)]
+        del blocks
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+pages()
+print(pages())
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="of the C library of Linux")
+def test_memory_that_is_kept_is_not_fetched_page_by_page() -> None:
+    def faults(how: str) -> int:
+        run = subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True)
+        return int(run.stdout)
+
+    assert faults("as ever") > 1000
+    assert faults("kept") < 100
 
 
 def test_median_and_spread() -> None:

@@ -22,7 +22,7 @@ from visionlab.backbones.micronet_inference import (
 from visionlab.experiments.claim import Claim
 from visionlab.experiments.experiment import Experiment, Job, Outcome
 from visionlab.measure.cost import multiply_adds, parameters
-from visionlab.measure.latency import Contestant, take_turns
+from visionlab.measure.latency import Contestant, keep_memory, take_turns
 from visionlab.train.randomness import seeded
 
 __all__ = ["NETWORKS", "TIME"]
@@ -107,7 +107,7 @@ def measure_time(job: Job) -> Outcome:
     return Outcome(costs(job.variant, image) | speeds(job.seed, preset, device)[job.variant])
 
 
-MEASURED = (NETWORKS, RIVAL, MicroNet, untrained, speeds.__wrapped__, Counted, costs, take_turns)
+MEASURED = (NETWORKS, RIVAL, MicroNet, untrained, speeds.__wrapped__, Counted, costs, take_turns, keep_memory)
 FAST_FORM = (inference_form, fast_layers, pointwise_layers, MergedConvolution, InPlaceShiftMax)
 TIME = Experiment(
     name="micronet/time",

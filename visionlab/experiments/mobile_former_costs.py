@@ -20,7 +20,7 @@ from visionlab.backbones.mobile_former_mobile import DynamicReLU
 from visionlab.experiments.claim import Claim, Kept
 from visionlab.experiments.experiment import Experiment, Job, Outcome
 from visionlab.measure.cost import multiply_adds, parameters
-from visionlab.measure.latency import Contestant, take_turns
+from visionlab.measure.latency import Contestant, keep_memory, take_turns
 
 __all__ = ["COST", "NETWORKS", "PARTS", "REFERENCE", "TIME", "counted"]
 
@@ -236,6 +236,7 @@ def measure_time(job: Job) -> Outcome:
     return Outcome(metrics)
 
 
+TURNS = (take_turns, keep_memory)
 _time = partial(Claim, source="section 4.4, limitations; our measurement")
 TIME = Experiment(
     name="mobile_former/time",
@@ -243,7 +244,7 @@ TIME = Experiment(
     variants=TIMED,
     measure=measure_time,
     presets={"quick": Time(repeats=3), "long": Time(repeats=3)},
-    defined_by=(build, contestant, take_turns, multiply_adds, MobileFormer, MobileFormerBlock, *BRIDGE, DynamicReLU),
+    defined_by=(build, contestant, *TURNS, multiply_adds, MobileFormer, MobileFormerBlock, *BRIDGE, DynamicReLU),
     claims=(
         _time(
             name="large",
