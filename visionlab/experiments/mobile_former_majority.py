@@ -147,7 +147,7 @@ MAJORITY = Experiment(
         ),
         _claim(
             name="writing",
-            statement="Tokens that read but do not write help no pixel: Mobile←Former is needed",
+            statement="With fixed slopes, tokens that read but do not write help no pixel",
             method=BOTH, rival="read only", margin=15.0,
         ),
         _claim(
