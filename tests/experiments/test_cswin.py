@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from tests.experiments.scaled import small
 from visionlab.experiments import cswin_dense as dense
 from visionlab.experiments import cswin_puzzles as puzzles
+from visionlab.experiments import dense_scenes
 from visionlab.experiments.experiment import Job, find
 from visionlab.measure.cost import parameters
 
@@ -198,7 +199,10 @@ def test_a_perfect_answer_scores_a_hundred_and_what_is_kept_is_what_was_found(
             return [target | {"scores": torch.ones(len(target["labels"]))} for target in targets]
 
     trained = dense.train
-    monkeypatch.setattr(dense, "train", lambda job, network, *rest: _with(trained(job, network, *rest), Knows(network)))
+    for module in (dense, dense_scenes):
+        monkeypatch.setattr(
+            module, "train", lambda job, network, *rest: _with(trained(job, network, *rest), Knows(network))
+        )
     found = dense.measure_segmentation(job)
     assert found.metrics["mIoU (%)"] == found.metrics["pixels right (%)"] == 100
     assert np.array_equal(found.arrays["masks"], masks[:4].numpy())

@@ -24,9 +24,9 @@ from visionlab.backbones.mobile_former_nano import Excite, excited, nano_network
 from visionlab.data import world
 from visionlab.data.transforms import normalise
 from visionlab.experiments.claim import Claim
-from visionlab.experiments.cswin_dense import Dense, measure_boxes
-from visionlab.experiments.cswin_dense import box_loss as pyramid_loss
-from visionlab.experiments.cswin_dense import scenes_of as pyramid_scenes
+from visionlab.experiments.dense_scenes import MEAN, SIZE, STD, Dense, measure_boxes
+from visionlab.experiments.dense_scenes import box_loss as pyramid_loss
+from visionlab.experiments.dense_scenes import scenes_of as pyramid_scenes
 from visionlab.experiments.experiment import Experiment, Job, Outcome
 from visionlab.heads.detection import Detector, detector, targets_of
 from visionlab.heads.mobile_former_detection import MobileFormerDetector, QueryBlock, UpSampling, match, set_losses
@@ -38,7 +38,6 @@ from visionlab.train.stream import Batch, Shuffled
 
 __all__ = ["DETECTION", "PYRAMID", "VARIANTS", "kept_scenes"]
 
-SIZE = 64
 WIDE: dict[str, Any] = {"tokens": (0, 32), "slopes": "static", "channels": (12, 18, 28, 44, 84)}
 V3 = "wide MobileNetV3"
 BACKBONES: dict[str, dict[str, Any]] = {
@@ -47,7 +46,6 @@ BACKBONES: dict[str, dict[str, Any]] = {
     V3: WIDE | {"channels": (12, 18, 28, 40, 76)},
 }
 VARIANTS = tuple(BACKBONES)
-MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 OVERLAPS = tuple(0.5 + 0.05 * i for i in range(10))  # COCO's AP is the mean over these
 
 
