@@ -26,7 +26,7 @@ from visionlab.train.loop import Momentum, fit, start
 from visionlab.train.randomness import seeded
 from visionlab.train.stream import Batch, Renewed
 
-__all__ = ["IMAGENET", "Published", "Renewed"]
+__all__ = ["IMAGENET", "Pieces", "Published"]
 
 NETWORKS = tuple(f"micronet_m{i}" for i in range(4))
 IMAGES = 1_281_167  # of ImageNet's training set
