@@ -192,31 +192,38 @@ def boxes_figure(images: np.ndarray, boxes: Mapping[str, np.ndarray], classes: S
         images: (n, H, W, 3) in [0, 1].
         boxes: by name, (k, 6): image, left, top, right, bottom in pixels, class from 0 on; the first is the truth,
             which is drawn in every row.
-        classes: names.
+        classes: names, four at most.
+
+    Raises:
+        ValueError: if there are more classes.
     """
     import matplotlib.pyplot as plt
     from matplotlib.patches import Rectangle
 
     (_, truth), *found = boxes.items()
-    n = len(images)
-    fig, axes = plt.subplots(len(found), n, figsize=(2.2 * n, 2.3 * len(found) + 0.4), squeeze=False)
+    n, colours = len(images), [theme.color(role) for role in ("vertical", "horizontal", "whole", "baseline")]
+    if len(classes) > len(colours):
+        raise ValueError(f"classes: expected {len(colours)} at most, got {len(classes)}")
+    fig, axes = plt.subplots(len(found), n, figsize=(2.2 * n, 2.2 * len(found) + 0.8), squeeze=False)
+    for number, axis in enumerate(axes[0]):
+        axis.set_title(", ".join(classes[int(kind)] for kind in truth[truth[:, 0] == number, 5]), fontsize=11)
     for row, (name, own) in zip(axes, found, strict=True):
         row[0].set_ylabel(name)
         for number, (axis, image) in enumerate(zip(row, images, strict=True)):
             axis.imshow(image)
             axis.set(xticks=[], yticks=[])
             axis.grid(False)
-            for drawn, style in ((truth, {"linestyle": (0, (3, 2)), "edgecolor": "white"}), (own, {})):
-                for i, (_, left, top, right, bottom, kind) in enumerate(drawn[drawn[:, 0] == number]):
-                    look: dict[str, Any] = {"edgecolor": theme.color("vertical"), "linewidth": 2.4} | style
+            for drawn in (truth, own):
+                for _, left, top, right, bottom, kind in drawn[drawn[:, 0] == number]:
+                    look: dict[str, Any] = {"edgecolor": "white", "linestyle": (0, (3, 2)), "linewidth": 2.4}
+                    if drawn is own:  # a later kind is thinner: of two boxes in one place both are seen
+                        look = {"edgecolor": colours[int(kind)], "linewidth": 4.2 / (1 + 0.5 * int(kind))}
                     axis.add_patch(Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, **look))
-                    if drawn is own:
-                        axis.text(
-                            # The names of two boxes on one object stand above and below it.
-                            left, bottom + 1.5 if i % 2 else top - 1.5, classes[int(kind)], color="white", fontsize=9,
-                            va="top" if i % 2 else "bottom",
-                            bbox={"facecolor": "black", "alpha": 0.6, "pad": 1, "linewidth": 0},
-                        )  # fmt: skip
+    handles = [
+        plt.Line2D([], [], color=colours[k], linewidth=4.2 / (1 + 0.5 * k), label=name)
+        for k, name in enumerate(classes)
+    ]
+    fig.legend(handles=handles, loc="outside lower center", ncols=len(classes))
     said = "; ".join(f"{name}: {len(own)} boxes" for name, own in boxes.items())
     return figure(fig, f"{n} scenes; dashed what is there, solid what was found with a score of 0.5 or more. {said}.")
 
