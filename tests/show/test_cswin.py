@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from dataclasses import dataclass
 
-import matplotlib.pyplot as plt
 import numpy as np
-import pytest
 from matplotlib.colors import to_rgb
 from PIL import Image
 
@@ -21,13 +18,6 @@ from visionlab.show.figure import Figure
 
 STRIPES = np.arange(6)[None, :].repeat(4, axis=0) // 2
 WINDOWS = 10 * (np.arange(4)[:, None] // 2) + np.arange(6)[None, :] // 3
-
-
-@pytest.fixture(autouse=True)
-def house_look() -> Iterator[None]:
-    with plt.rc_context():
-        theme.apply()
-        yield
 
 
 def share(shown: Figure, colour: str) -> float:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
@@ -18,13 +16,6 @@ from visionlab.show.bridge_words import answer_words, block_words, cut_words, no
 from visionlab.show.figure import Figure
 
 IMAGE = np.full((16, 16, 3), 0.5)
-
-
-@pytest.fixture(autouse=True)
-def house_look() -> Iterator[None]:
-    with plt.rc_context():
-        theme.apply()
-        yield
 
 
 def view(title: str, reads: np.ndarray | None, hears: np.ndarray | None, tokens: np.ndarray | None = None) -> BlockView:

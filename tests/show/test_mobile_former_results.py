@@ -94,7 +94,7 @@ def test_each_row_has_the_truth_and_what_one_network_found() -> None:
     axes = np.array(fig.fig.axes).reshape(2, 2)
     assert [[len(axis.patches) for axis in row] for row in axes] == [[2, 1], [1, 1]]
     assert axes[0, 0].patches[1].get_bbox().extents.tolist() == [1.5, 1.5, 5.5, 3.5]
-    assert [axis.get_title() for axis in axes[0]] == ["sphere", "cube"]
+    assert [axis.get_title(loc="left") for axis in axes[0]] == ["sphere", "cube"]
     assert [text.get_text() for text in fig.fig.legends[0].get_texts()] == ["sphere", "cube"]
     with pytest.raises(ValueError, match="classes: expected 4 at most, got 5"):
         boxes_figure(np.full((2, 8, 8, 3), 0.5), found, ("sphere", "cube", "cone", "ring", "star"))

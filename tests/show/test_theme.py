@@ -46,15 +46,6 @@ def lab_seen_with(color: str, sight: np.ndarray) -> np.ndarray:
     return rgb2lab(value[None, None])[0, 0]
 
 
-@pytest.fixture
-def applied() -> None:
-    before, template = mpl.rcParams.copy(), plotly.io.templates.default
-    theme.apply()
-    yield
-    dict.update(mpl.rcParams, before)
-    plotly.io.templates.default = template
-
-
 @pytest.mark.parametrize("page", PAGES)
 @pytest.mark.parametrize("role", theme.SERIES)
 def test_series_colours_stand_out_on_light_and_dark_pages(role: str, page: str) -> None:
@@ -83,7 +74,7 @@ def test_an_unknown_role_is_named() -> None:
         theme.color("winner")
 
 
-def test_no_text_of_a_figure_is_smaller_than_11_points(applied: None) -> None:
+def test_no_text_of_a_figure_is_smaller_than_11_points() -> None:
     fig, ax = plt.subplots()
     ax.plot([0, 1], label="a")
     ax.set(title="t", xlabel="x", ylabel="y")
@@ -95,7 +86,7 @@ def test_no_text_of_a_figure_is_smaller_than_11_points(applied: None) -> None:
     assert min(sizes) >= 11
 
 
-def test_lines_take_the_colours_and_patterns_of_the_roles_in_turn(applied: None) -> None:
+def test_lines_take_the_colours_and_patterns_of_the_roles_in_turn() -> None:
     fig, ax = plt.subplots()
     lines = [ax.plot([0, 1])[0] for _ in theme.SERIES]
     plt.close(fig)
@@ -103,7 +94,7 @@ def test_lines_take_the_colours_and_patterns_of_the_roles_in_turn(applied: None)
     assert len({str(line._dash_pattern) for line in lines}) == len(lines)
 
 
-def test_the_same_figure_gives_the_same_svg_twice(applied: None, tmp_path) -> None:
+def test_the_same_figure_gives_the_same_svg_twice(tmp_path) -> None:
     files = []
     for name in ("a.svg", "b.svg"):
         fig, ax = plt.subplots()
@@ -114,7 +105,7 @@ def test_the_same_figure_gives_the_same_svg_twice(applied: None, tmp_path) -> No
     assert files[0] == files[1]
 
 
-def test_plotly_figures_have_no_ground_of_their_own_and_readable_text(applied: None) -> None:
+def test_plotly_figures_have_no_ground_of_their_own_and_readable_text() -> None:
     layout = plotly.io.templates["visionlab"].layout
     assert plotly.io.templates.default == "visionlab"
     assert layout.paper_bgcolor == layout.plot_bgcolor == "rgba(0, 0, 0, 0)"
