@@ -36,6 +36,12 @@ def test_tokens_bring_everything_to_every_place() -> None:
     assert reached(flat_network(removed=("*.to_mobile",))).all(), "slopes carry it as well"
 
 
+def test_squeeze_and_excite_brings_everything_to_every_place_without_a_token() -> None:
+    assert reached(flat_network(tokens=(0, 32), slopes="static", excite=True)).all()
+    with pytest.raises(ValueError, match="excite: expected slopes='static', whose place it takes, got slopes='token'"):
+        flat_network(excite=True)
+
+
 @pytest.mark.parametrize(
     ("removed", "slopes"), [("*to_former", "token"), ("*.to_mobile", "static")], ids=["not read", "not written"]
 )

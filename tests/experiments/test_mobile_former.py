@@ -92,7 +92,7 @@ def test_each_variant_has_the_wires_of_its_name_and_what_it_has_is_cut() -> None
         assert 0 <= metrics["accuracy (%)"] <= 100
     reading, writing, slopes = "without reading (%)", "without writing (%)", "with slopes held (%)"
     assert list(cuts.values()) == [
-        [], [], [reading, writing], [reading], [writing], [reading, slopes], [reading, writing, slopes],
+        [], [], [], [reading, writing], [reading], [writing], [reading, slopes], [reading, writing, slopes],
     ]  # fmt: skip
 
 

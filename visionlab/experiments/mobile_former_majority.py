@@ -27,19 +27,20 @@ from visionlab.train.randomness import generator, seeded
 from visionlab.train.stream import Batch, Fresh
 from visionlab.weights import Card
 
-__all__ = ["BOTH", "MAJORITY", "MOBILE", "NETWORKS", "WEIGHTS", "accuracy_of_squares"]
+__all__ = ["BOTH", "EXCITED", "MAJORITY", "MOBILE", "NETWORKS", "WEIGHTS", "accuracy_of_squares"]
 
-MOBILE, BOTH = "Mobile alone", "both bridges"
+MOBILE, EXCITED, BOTH = "Mobile alone", "squeeze-excite", "both bridges"
 NETWORKS: dict[str, dict[str, Any]] = {
     MOBILE: {"tokens": (0, 32), "slopes": "static"},
     "wide Mobile": {"tokens": (0, 32), "slopes": "static", "channels": 18, "hidden": 50},
+    EXCITED: {"tokens": (0, 32), "slopes": "static", "excite": True},
     BOTH: {"slopes": "static"},
     "read only": {"slopes": "static", "removed": ("*.to_mobile",)},
     "write only": {"slopes": "static", "removed": ("*to_former",)},
     "read only, dynamic ReLU": {"slopes": "token", "removed": ("*.to_mobile",)},
     "both bridges, dynamic ReLU": {"slopes": "token"},
 }
-"""The variants, as arguments of `flat_network`; but for the dynamic ones, all have ReLU6."""
+"""The variants, as arguments of `flat_network`; but for the dynamic ones and the excited one, all have ReLU6."""
 WIRES = {"reading": "*to_former", "writing": "*.to_mobile"}
 
 
@@ -144,6 +145,11 @@ MAJORITY = Experiment(
             name="not-width",
             statement="A wider Mobile of no fewer multiply-adds does not make up for the bridges",
             method=BOTH, rival="wide Mobile", margin=15.0,
+        ),
+        Claim(
+            name="not-tokens-alone",
+            statement="Squeeze-and-excite, which hears the mean of the whole map, brings the message without any token",
+            source="not in the paper; our puzzle", metric="accuracy (%)", method=EXCITED, rival=MOBILE, margin=15.0,
         ),
         _claim(
             name="writing",
