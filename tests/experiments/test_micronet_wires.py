@@ -63,10 +63,14 @@ def test_what_is_reached_is_what_changes(shuffles: bool, shifts: bool) -> None:
 
 def test_layers_are_named_with_their_channels() -> None:
     steps = followed(network(), 3)
-    assert [(step.layer, len(step.channels)) for step in steps[:7]] == [
-        ("stem", 8), ("block 1, depthwise", 32), ("block 1, pointwise", 12), ("block 1, output", 12),
-        ("block 2, depthwise", 48), ("block 2, pointwise", 12), ("block 2, output", 12),
+    named = [(step.layer, len(step.channels)) for step in steps]
+    assert named[:11] == [
+        ("stem", 8), ("block 1, depthwise", 32), ("block 1, squeeze", 12), ("block 1, output", 12),
+        ("block 2, depthwise", 48), ("block 2, squeeze", 12), ("block 2, output", 12),
+        ("block 3, expand", 48), ("block 3, depthwise", 48), ("block 3, squeeze", 16), ("block 3, output", 16),
     ]  # fmt: skip
+    assert named[-2:] == [("block 5, expand", 64), ("block 5, output", 64)]
+    assert len({step.layer for step in steps}) == len(steps)
     assert steps[0].share == 12.5
     assert steps[0].channels.nonzero().flatten().tolist() == [3]
 

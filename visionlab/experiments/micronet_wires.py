@@ -32,6 +32,9 @@ class Reached(NamedTuple):
 def followed(model: MicroNet, channel: int, *, shuffles: bool = True, shifts: bool = True) -> list[Reached]:
     """Follow one channel behind the stem through all blocks.
 
+    A block has a step for each of its convolutions, "expand", "depthwise" or "squeeze", as it comes out of it; and one
+    for its output, behind the activation and the shuffle of the last convolution and the sum with the block's input.
+
     The coefficients of Dynamic Shift-Max, which hear of every channel through their mean over the map, are taken as
     given numbers: what is followed are the channels that are mixed pixel by pixel.
 
@@ -52,11 +55,10 @@ def followed(model: MicroNet, channel: int, *, shuffles: bool = True, shifts: bo
     steps = [Reached("stem", reached)]
     for number, block in enumerate(_blocks(model), start=1):
         before = reached
-        for layer in block.children():
+        for name, layer in block.named_children():
             for part in layer.children() if isinstance(layer, nn.Sequential) else [layer]:
                 reached = _behind(part, reached, shuffles, shifts)
             if isinstance(layer, (GroupedPointwise, MicroDepthwise)):
-                name = "depthwise" if isinstance(layer, MicroDepthwise) else "pointwise"
                 steps.append(Reached(f"block {number}, {name}", reached))
         if getattr(block, "skip", False):
             reached = reached | before
