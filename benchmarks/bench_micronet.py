@@ -12,10 +12,10 @@ from functools import partial
 import pytest
 import timm
 import torch
-from torch import nn
 
 from visionlab.backbones.micronet import CONFIGURATIONS
 from visionlab.backbones.micronet_inference import inference_form
+from visionlab.backbones.mobilenet_inference import inference_form as mobilenet_form
 
 Timer = Callable[[Mapping[str, Callable[[], object]], int], dict[str, float]]
 
@@ -30,13 +30,12 @@ def test_inference_at_224(
     rounds: int,
     threads: int,
     in_turn: Timer,
-    folded: Callable[[nn.Module], nn.Module],
     ratios: dict[str, float],
 ) -> None:
     torch.set_num_threads(threads)
     plain = timm.create_model(f"micronet_{size}").eval()
     rival = timm.create_model("mobilenetv3_small_100").eval()
-    networks = {"plain": plain, "fast": inference_form(plain), "rival": rival, "folded rival": folded(rival)}
+    networks = {"plain": plain, "fast": inference_form(plain), "rival": rival, "folded rival": mobilenet_form(rival)}
     x = torch.randn(batch, 3, 224, 224)
     seconds = in_turn({name: partial(network, x) for name, network in networks.items()}, rounds)
     setting = f"batch {batch}, {threads} thread{'s' if threads > 1 else ''}"

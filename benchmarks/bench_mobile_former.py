@@ -12,11 +12,11 @@ from functools import partial
 import pytest
 import timm
 import torch
-from torch import nn
 
 from tests.plain_mobile_former import logits
 from tests.published_mobile_former import published_entries
 from visionlab.backbones.mobile_former_inference import inference_form
+from visionlab.backbones.mobilenet_inference import inference_form as mobilenet_form
 
 Timer = Callable[[Mapping[str, Callable[[], object]], int], dict[str, float]]
 
@@ -29,7 +29,6 @@ def test_inference_at_224(
     rounds: int,
     threads: int,
     in_turn: Timer,
-    folded: Callable[[nn.Module], nn.Module],
     ratios: dict[str, float],
 ) -> None:
     torch.set_num_threads(threads)
@@ -41,7 +40,7 @@ def test_inference_at_224(
         "plain": partial(logits, state, lite_stride=1, grouped=False),
         "fast": inference_form(network),
         "rival": rival,
-        "folded rival": folded(rival),
+        "folded rival": mobilenet_form(rival),
     }
     x = torch.randn(batch, 3, 224, 224)
     seconds = in_turn({name: partial(network, x) for name, network in networks.items()}, rounds)

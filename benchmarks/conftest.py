@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
-from timm.layers import BatchNormAct2d
-from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
 @pytest.fixture(scope="session")
@@ -32,24 +27,6 @@ def in_turn() -> Callable[[Mapping[str, Callable[[], object]], int], dict[str, f
         return {name: statistics.median(each) for name, each in seconds.items()}
 
     return measure
-
-
-@pytest.fixture(scope="session")
-def folded() -> Callable[[nn.Module], nn.Module]:
-    """Give timm's MobileNets what our fast forms have: batch norms in the weights, maps pixel by pixel."""
-
-    def fold(network: nn.Module) -> nn.Module:
-        network = copy.deepcopy(network).eval()
-        for module in list(network.modules()):
-            children = dict(module.named_children())
-            for (name, conv), (next_name, norm) in pairwise(children.items()):
-                if isinstance(conv, nn.Conv2d) and isinstance(norm, BatchNormAct2d):
-                    setattr(module, name, fuse_conv_bn_eval(conv, norm))
-                    setattr(module, next_name, norm.act)
-        assert not [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-        return network.to(memory_format=torch.channels_last)
-
-    return fold
 
 
 def keep(request: pytest.FixtureRequest, kind: str, figures: Mapping[str, float]) -> None:

@@ -121,7 +121,7 @@ def export(
     plain = _trained(name, checkpoint, size, classes)
     network = fast_form(plain) if folded else plain
     if network is None:
-        raise ValueError(f"folded: {name} has no fast form; MicroNets and Mobile-Formers have one")
+        raise ValueError(f"folded: {name} has no fast form; MicroNets, Mobile-Formers and MobileNets have one")
     cases = _cases(plain, shape_of(plain, size))
     found: dict[str, float] = {}
 

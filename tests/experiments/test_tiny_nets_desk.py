@@ -28,11 +28,11 @@ MADE_UP = Race(
 def test_a_race_measures_what_is_chosen_and_says_how_far_it_is() -> None:
     heard: list[tuple[str, float]] = []
     found = desk.race(
-        ["tinynet_e", "micronet_m0"], forms=["fast form"], batch=2, rounds=2,
+        ["ghostnet_050", "micronet_m0"], forms=["fast form"], batch=2, rounds=2,
         hook=lambda what, share: heard.append((what, share)),
     )  # fmt: skip
     assert [(e.network.name, e.form) for e in found.entries] == [
-        ("micronet_m0", "fast form"), ("tinynet_e", "as written"),
+        ("micronet_m0", "fast form"), ("ghostnet_050", "as written"),
     ], "in the order of the table; who has no fast form runs as written"  # fmt: skip
     assert (found.batch, found.threads, found.turns) == (2, 1, 2)
     assert all(entry.milliseconds > 0 for entry in found.entries)

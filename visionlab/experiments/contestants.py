@@ -12,7 +12,7 @@ from torch import nn
 from torch.export import Dim
 
 import visionlab  # noqa: F401  registers its networks
-from visionlab.backbones import micronet_inference, mobile_former_inference
+from visionlab.backbones import micronet_inference, mobile_former_inference, mobilenet_inference
 from visionlab.backbones.micronet import MicroNet
 from visionlab.backbones.mobile_former import MobileFormer
 from visionlab.measure.cost import multiply_adds, parameters
@@ -101,10 +101,12 @@ def at_size(network: nn.Module, size: int | None) -> nn.Module:
 
 
 def fast_form(network: nn.Module) -> nn.Module | None:
-    """Return what computes the same faster, for networks that have such a form."""
+    """Return what computes the same faster, for MicroNets, Mobile-Formers, and MobileNets and their kin in timm."""
     if isinstance(network, MicroNet):
         return micronet_inference.inference_form(network)
-    return mobile_former_inference.inference_form(network) if isinstance(network, MobileFormer) else None
+    if isinstance(network, MobileFormer):
+        return mobile_former_inference.inference_form(network)
+    return mobilenet_inference.inference_form(network) if isinstance(network, mobilenet_inference.FOLDABLE) else None
 
 
 def shape_of(network: Any, size: int | None) -> tuple[int, int, int]:

@@ -41,7 +41,7 @@ __all__ = [
 # --- A race -----------------------------------------------------------------------------------------------------------
 
 AS_WRITTEN, FAST, ONNX = FORMS = ("as written", "fast form", "onnxruntime")
-"""In which networks are measured; MicroNets and Mobile-Formers have a fast form of their own."""
+"""In which networks are measured; MicroNets, Mobile-Formers, and MobileNets and their kin have a fast form."""
 MEASURED = {"PyTorch": AS_WRITTEN, "folded": FAST, "onnxruntime": ONNX, "folded, onnxruntime": f"{FAST}, {ONNX}"}
 ROUNDS = 15
 """Turns of each network, unless the time is up before."""
