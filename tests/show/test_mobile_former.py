@@ -69,7 +69,7 @@ def test_bridge_panels_say_where_tokens_read_and_who_is_heard() -> None:
     assert "block 2: nothing is read, heard 25, 75" in repr(shown)
     assert "end: read" in repr(shown)
     assert repr(shown).endswith("nothing is written.")
-    assert len(shown.fig.axes) == 9
+    assert len(shown.fig.axes) == 10, "nine maps and a colour bar"
     corner = shown.fig.axes[0].images[1].get_array()
     assert corner[0, 0] == 1
     assert corner[1:].max() == 0
@@ -77,34 +77,72 @@ def test_bridge_panels_say_where_tokens_read_and_who_is_heard() -> None:
     assert np.allclose(ears[:, 0, :3], to_rgb(theme.TOKENS[0]))
     assert np.allclose(ears[:, 1:, :3], to_rgb(theme.TOKENS[1]))
     assert (ears[..., 3] > 0.9).all()
+    said = [[text.get_text() for text in ax.texts if text.get_text()] for ax in shown.fig.axes[:9]]
+    assert said == [[], ["nothing is read"], [], [], ["nothing is read"], [], [], [], ["nothing is written"]]
+    assert "strongest pixel" in shown.fig.axes[9].get_ylabel()
+    assert [text.get_text() for text in shown.fig.legends[0].texts] == ["token 1", "token 2"]
 
 
-def test_pixels_that_hear_all_tokens_alike_are_hardly_coloured() -> None:
+def test_pixels_that_hear_all_tokens_alike_are_pale_but_have_a_hue() -> None:
     even = np.full((1, 2, 4, 4), 0.5)
-    ears = draw.bridge_panels(IMAGE, [view("block 1", None, even)]).fig.axes[2].images[1].get_array()
-    assert (ears[..., 3] < 0.25).all()
+    even[:, 0] += 0.01
+    even[:, 1] -= 0.01
+    dark = np.zeros((16, 16, 3))
+    shown = draw.bridge_panels(dark, [view("block 1", None, even)])
+    ears = shown.fig.axes[2].images[1].get_array()
+    assert (abs(ears[..., 3] - 0.4) < 0.02).all()
+    assert has(shown, "#CEB273", 0.05) > 0.05, "orange, not brown, on a black picture"
 
 
 def test_cosines_are_written_and_their_mean_is_said() -> None:
     tokens = np.array([[1.0, 0.0], [0.6, 0.8]])
     shown = draw.cosine_panels([view("block 1", None, None, tokens), view("block 2", None, None)])
     assert repr(shown).endswith("block 1 0.60; block 2 0.00.")
-    assert [text.get_text() for text in shown.fig.axes[0].texts] == ["1.0", "0.6", "0.6", "1.0"]
+    assert [text.get_text() for text in shown.fig.axes[0].texts] == ["1.00", "0.60", "0.60", "1.00"]
+    assert [ax.get_xlabel() for ax in shown.fig.axes[:2]] == ["token", "token"]
+    assert shown.fig.axes[2].get_ylim() == (-1, 1), "the colour bar"
+
+
+def test_cosines_near_one_are_told_apart() -> None:
+    tokens = np.array([[1.0, 0.0], [0.97, np.sqrt(1 - 0.97**2)]])
+    texts = draw.cosine_panels([view("block 1", None, None, tokens)]).fig.axes[0].texts
+    assert [text.get_text() for text in texts][:2] == ["1.00", "0.97"]
 
 
 def test_slope_curves_are_the_larger_of_two_lines() -> None:
-    shown = draw.slope_curves(np.array([[1.0, -1.0], [2.0, 0.5]]), ["a", "b"], "channel 3")
-    assert "channel 3: (a1, a2) for 2 images: a (1.00, -1.00), b (2.00, 0.50)" in repr(shown)
-    relu, first, _, second, _ = shown.fig.axes[0].lines
+    slopes = np.array([[1.0, -1.0], [2.0, 0.5], [1.5, 0.25]])
+    shown = draw.slope_curves(slopes, ["a", "b", "c"], ["red", "green", "green"], "channel 3")
+    assert "channel 3: (a1, a2) for 3 images: a (1.00, -1.00), b (2.00, 0.50), c (1.50, 0.25)" in repr(shown)
+    relu, first, second, third = shown.fig.axes[0].lines
     x = np.asarray(first.get_xdata())
     assert np.allclose(first.get_ydata(), abs(x))
     assert np.allclose(second.get_ydata(), np.where(x > 0, 2 * x, x / 2))
     assert np.allclose(relu.get_ydata(), np.maximum(x, 0))
+    assert first.get_color() != second.get_color() == third.get_color(), "a colour for each group"
+    assert [text.get_text() for text in shown.fig.axes[0].get_legend().texts] == [
+        "ReLU: a1 = 1, a2 = 0",
+        "red ×1\na1 1.00 to 1.00, a2 -1.00 to -1.00",
+        "green ×2\na1 1.50 to 2.00, a2 0.25 to 0.50",
+    ]
+    with pytest.raises(ValueError, match="groups: expected 4 different ones at most, got 5"):
+        draw.slope_curves(np.ones((5, 2)), list("abcde"), list("abcde"), "channel 3")
 
 
 def test_the_cloud_counts_what_is_still_a_relu_and_what_folds() -> None:
     slopes = np.array([[1.0, 1.05, 1.0, 2.0], [0.0, 0.0, -0.5, 1.0]])
-    assert "late: 50 % within 0.1 of a ReLU, 25 % with a2 below -0.1" in repr(draw.slope_cloud({"late": slopes}))
+    shown = draw.slope_cloud({"late": slopes, "early": np.array([[1.0, 1.0], [0.0, 0.0]])})
+    assert "late: 50 % within 0.1 of a ReLU, 25 % with a2 below -0.1" in repr(shown)
+    late, early, bar = shown.fig.axes
+    assert late.get_title("left") == "late\n50 % within 0.1 of a ReLU"
+    assert [ax.collections[0].get_array().sum() for ax in (late, early)] == [4, 2], "every channel is in some cell"
+    assert late.get_xlim() == early.get_xlim(), "one scale"
+    assert bar.get_yscale() == "log"
+
+
+def test_the_cloud_is_drawn_as_large_as_the_data_allow() -> None:
+    ax = draw.slope_cloud({"still": np.array([[1.0, 1.05], [0.0, 0.2]])}).fig.axes[0]
+    assert np.allclose([*ax.get_xlim(), *ax.get_ylim()], [0.88, 1.12, -0.12, 0.22])
+    assert not ax.patches[0].get_fill(), "the ring hides nothing"
 
 
 def test_an_injection_says_what_moved_and_how_the_answer_changed() -> None:
@@ -118,6 +156,12 @@ def test_an_injection_says_what_moved_and_how_the_answer_changed() -> None:
         "the image alone field (0.90); the giver river (0.80); the image with the giver's tokens river (0.60)"
         in repr(shown)
     )
+    first, second, bar = shown.fig.axes[2:]
+    assert [ax.get_xlabel() for ax in (first, second)] == ["mean 0.00", "mean 0.50"]
+    assert second.get_title("left") == "exchanged here\nblock 2"
+    assert [ax.spines["left"].get_visible() for ax in (first, second)] == [False, True]
+    assert bar.get_ylim() == (0, 0.5)
+    assert "the giver river (0.80)" in shown.fig.get_supxlabel()
     still = draw.injection_panels(IMAGE, IMAGE, Injection(*scores, ("block 1",), moved[:1]), ["a", "b"], "block 1")
     assert "block 1 0.00" in repr(still)
 
@@ -128,8 +172,8 @@ def test_a_board_shows_what_is_right_and_crosses_what_is_wrong() -> None:
     shown = draw.board_panels(board, sure)
     assert repr(shown) == "A puzzle of 3 red squares, 1 green ones; whole labels 4 of 4 right; cut labels 3 of 4 right."
     puzzle, whole, cut = shown.fig.axes
-    assert not puzzle.texts
-    assert [text.get_text() for text in whole.texts] == ["most", "most", "few", "most"]
+    assert [text.get_text() for text in puzzle.texts] == ["R", "R", "G", "R"]
+    assert [text.get_text() for text in whole.texts] == ["R", "R", "G", "R", "most", "most", "few", "most"]
     crosses = [[line for line in ax.lines if line.get_marker() == "x"] for ax in (whole, cut)]
     assert [len(found) for found in crosses] == [0, 1]
     assert np.allclose(crosses[1][0].get_xydata(), (1.34, 1.66))
@@ -162,16 +206,17 @@ def test_words_of_a_block_tell_cut_from_missing() -> None:
 def test_one_block_is_drawn_large() -> None:
     seen = view("stage 1, block 1", corner_and_even(), halves())
     shown = draw.bridge_view(IMAGE, seen, 0)
-    assert [ax.get_title() for ax in shown.fig.axes] == [
+    assert [ax.get_title() for ax in shown.fig.axes[:3]] == [
         "the picture", "what token 1 reads: bright", "which token a pixel hears most",
     ]  # fmt: skip
     drawn = shown.fig.axes[1].images[-1].get_array()
     assert (drawn[0, 0], drawn.sum()) == (1, 1), "token 1 reads one pixel"
-    names = [text.get_text() for text in shown.fig.legends[0].texts]
+    names = [text.get_text() for text in shown.fig.axes[2].get_legend().texts]
     assert names == ["token 1", "token 2"]
+    assert "strongest pixel" in shown.fig.axes[3].get_xlabel(), "the colour bar"
     assert all(has(shown, theme.TOKENS[token], 0.02) > 0.0005 for token in (0, 1)), "the legend shows their colours"
     assert repr(shown).startswith("stage 1, block 1: read 6, 50, heard 25, 75;")
     deaf = draw.bridge_view(IMAGE, view("stage 1, block 1", None, None), 1)
-    assert [ax.get_title() for ax in deaf.fig.axes][1:] == ["token 2 reads nothing", "no pixel listens"]
+    assert [ax.get_title() for ax in deaf.fig.axes[1:3]] == ["token 2 reads nothing", "no pixel listens"]
     with pytest.raises(ValueError, match="token: expected 0 to 1, got 2"):
         draw.bridge_view(IMAGE, seen, 2)

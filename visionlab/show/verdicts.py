@@ -22,18 +22,33 @@ def checklist(claims: Sequence[Claim]) -> Table:
 
 
 def verdict_table(verdicts: Sequence[Verdict], caption: str) -> Table:
-    """Show each verdict with both means, their difference and its 95 % interval."""
+    """Show each verdict with both means, their difference in the claimed direction and what it had to be."""
     rows = [
         [
             verdict.claim.statement,
+            _metric(verdict.claim),
             str(_plain(verdict.method.mean)),
             str(_plain(verdict.rival.mean)),
             str(verdict.difference),
+            _needed(verdict.claim),
             verdict.status,
         ]
         for verdict in verdicts
     ]
-    return Table(rows, ["claim", "method", "rival", "difference [95 % interval]", "verdict"], caption)
+    columns = ["claim", "metric", "method", "rival", "difference [95 % interval]", "needed", "verdict"]
+    return Table(rows, columns, caption)
+
+
+def _metric(claim: Claim) -> str:
+    """What is compared, and whether less of it is better: then the difference is rival - method."""
+    metrics = f"{claim.metric}; rival: {claim.rival_metric}" if claim.rival_metric else claim.metric
+    return metrics if claim.higher_is_better else f"{metrics}; less is better"
+
+
+def _needed(claim: Claim) -> str:
+    """The rule without the names of what is subtracted; an estimated difference needs an interval above zero, too."""
+    least = claim.rule.removeprefix(" - ".join(claim.sides)).strip().replace(">=", "≥")
+    return least if claim.exact or "interval" in least else f"{least}, interval > 0"
 
 
 def _plain(value: float) -> float:
