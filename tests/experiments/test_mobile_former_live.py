@@ -100,3 +100,20 @@ def test_other_puzzles_are_other_puzzles(solver: MobileFormer) -> None:
     assert 0 <= live.majority_under(solver, 16, cells=12) <= 100
     with pytest.raises(ValueError, match="squares=99"):
         live.majority_under(solver, 16, squares=99)
+
+
+def test_a_network_takes_the_side_of_its_opinion(solver: MobileFormer, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = majority_colour(50, generator=torch.Generator().manual_seed(1))
+    red = 100 * (drawn.colour == 0).double().mean().item()
+    assert 20 < red < 80
+    for sign, (sides, hits) in {1: ((100.0, 0.0), red), -1: ((0.0, 100.0), 100 - red)}.items():
+
+        def opinion(_model: object, x: torch.Tensor, _cuts: object, sign: int = sign) -> np.ndarray:
+            """One colour leads, whatever the board; a square looks at its own alone."""
+            reddish = nn.functional.avg_pool2d(x[:, 0] - x[:, 1], 2)
+            return (sign * torch.stack([-reddish, reddish], dim=-1) + 0.5).numpy()
+
+        monkeypatch.setattr(live, "answer", opinion)
+        right, *found = live.sides_taken(solver, Cuts(), 50)
+        assert found == pytest.approx(sides)
+        assert right == pytest.approx(hits, abs=0.5)

@@ -13,7 +13,16 @@ from tests.backbones.test_mobile_former import nano
 from visionlab.backbones.mobile_former import MobileFormer
 from visionlab.backbones.mobile_former_cuts import bypass, cut
 from visionlab.backbones.mobile_former_flat import flat_network
-from visionlab.experiments.mobile_former_probe import Cuts, answer, applied, block_names, inject, look, token_means
+from visionlab.experiments.mobile_former_probe import (
+    Cuts,
+    answer,
+    applied,
+    block_names,
+    exchanged,
+    inject,
+    look,
+    token_means,
+)
 
 BLOCKS = ("stages.0.blocks.1", "stages.1.blocks.0", "stages.1.blocks.1", "stages.2.blocks.0")
 
@@ -174,6 +183,17 @@ def test_ones_own_tokens_change_nothing_and_anothers_move_what_comes_after(
     late = inject(network, image, others[0], "to_former", tokens=[1, 2])
     assert np.array_equal(late.injected, late.alone), "the head hears the first token alone"
     assert not np.array_equal(inject(network, image, others[0], "to_former", tokens=[0]).injected, late.alone)
+
+
+@pytest.mark.parametrize("after", [BLOCKS[1], "to_former"])
+def test_tokens_are_exchanged_pair_by_pair(network: MobileFormer, image: Tensor, others: Tensor, after: str) -> None:
+    images = image.expand(2, -1, -1, -1)
+    both = exchanged(network, images, others[:2], after)
+    for got, donor in zip(both, others[:2], strict=True):
+        assert np.allclose(got, inject(network, image, donor, after).injected, atol=1e-6)
+    assert not np.allclose(both[0], both[1], atol=1e-5)
+    with pytest.raises(ValueError, match=r"after: expected one of stages.0.blocks.1, .*; got 'head'"):
+        exchanged(network, images, others[:2], "head")
 
 
 def test_what_does_not_exist_cannot_be_asked(image: Tensor) -> None:

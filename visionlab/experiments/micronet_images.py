@@ -150,7 +150,7 @@ INGREDIENTS = Experiment(
         ),
         better(
             "equal-cost-v3",
-            "So it is than one with the squeeze-and-excite and h-swish of MobileNetV3",
+            "A MicroNet is more accurate than a MobileNet with the squeeze-and-excite and h-swish of MobileNetV3",
             "introduction: on ImageNet 59.4 % at 12 M, where MobileNetV3 has 49.8 %", "MobileNetV3", 2.0,
         ),
         better(
@@ -180,7 +180,7 @@ INGREDIENTS = Experiment(
         ),
         better(
             "wide",
-            "With 2.4 times as many multiply-adds for both, the MicroNet is more accurate still",
+            "With 2.4 times as many multiply-adds for both, too, the MicroNet is more accurate than the MobileNet",
             "introduction: on ImageNet 62.5 % at 21 M, where MobileNetV3 has 58.0 %", "wide MobileNet", 1.0,
             method="wide MicroNet",
         ),

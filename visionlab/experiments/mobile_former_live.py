@@ -11,12 +11,14 @@ from einops import repeat
 from torch import Tensor
 
 from visionlab.backbones.mobile_former import MobileFormer
-from visionlab.data.puzzles import COLOURS, from_picture, majority_colour, picture
+from visionlab.data.puzzles import COLOURS, IGNORED, from_picture, majority_colour, picture
 from visionlab.experiments.mobile_former_majority import accuracy_of_squares
 from visionlab.experiments.mobile_former_probe import BlockView, Cuts, answer, applied, look
 from visionlab.predictor import Predictor
 
-__all__ = ["boards", "bridge", "majority_under", "painted", "puzzle_bridge", "puzzle_pictures", "says_majority"]
+__all__ = [
+    "boards", "bridge", "majority_under", "painted", "puzzle_bridge", "puzzle_pictures", "says_majority", "sides_taken",
+]  # fmt: skip
 
 CELLS, CELL, NOISE = 8, 4, 0.3
 """Of a board: cells along a side, pixels along a cell, deviation of the noise; those of `majority_colour`."""
@@ -107,6 +109,25 @@ def majority_under(model: MobileFormer, n: int = 256, **changes: Any) -> float:
     """
     drawn = majority_colour(n, generator=torch.Generator().manual_seed(1), **changes)
     return accuracy_of_squares(model, (drawn.images, drawn.labels))
+
+
+def sides_taken(model: MobileFormer, cuts: Cuts, n: int = 200) -> tuple[float, float, float]:
+    """Return, in percent: squares labelled rightly; boards on which nearly all squares say that red leads; or green.
+
+    Args:
+        model: answers at each place.
+        cuts: wires to cut for this.
+        n: boards.
+    """
+    drawn = majority_colour(n, generator=torch.Generator().manual_seed(1))
+    says_most = answer(model, drawn.images, cuts)[..., 1] > 0.5
+    labels, red_leads = drawn.labels.numpy(), (drawn.colour == 0).numpy()[:, None, None]
+    asked = labels != IGNORED
+    right = (says_most == (labels == 1))[asked].mean()
+    # Who calls its own colour the majority's and has it, or neither, says what is so; else the contrary.
+    says_red = (says_most == (labels == 1)) == red_leads
+    shares = (says_red & asked).sum(axis=(1, 2)) / asked.sum(axis=(1, 2))
+    return 100 * float(right), 100 * float((shares > 0.95).mean()), 100 * float((shares < 0.05).mean())
 
 
 def _picture(x: Tensor) -> np.ndarray:

@@ -24,7 +24,9 @@ from visionlab.backbones.mobile_former_cuts import bypass, freeze_slopes, overwr
 from visionlab.backbones.mobile_former_mobile import LiteMobile
 from visionlab.watch import watch
 
-__all__ = ["BlockView", "Cuts", "Injection", "answer", "applied", "block_names", "inject", "look", "token_means"]
+__all__ = [
+    "BlockView", "Cuts", "Injection", "answer", "applied", "block_names", "exchanged", "inject", "look", "token_means",
+]  # fmt: skip
 
 HEAD = "to_former"
 """The name of the last reading, that of the tokens before the classifier."""
@@ -288,12 +290,10 @@ def inject(
         ValueError: if there is no such block or token.
     """
     names, number = block_names(model), model.tokens.weight.shape[0]
-    if after not in names:
-        raise ValueError(f"after: expected one of {', '.join(names)}; got {after!r}")
+    giver = _giver(model, after)
     chosen = range(number) if tokens is None else tokens
     if any(not 0 <= token < number for token in chosen):
         raise ValueError(f"tokens: expected 0 to {number - 1}, got {tuple(chosen)}")
-    giver = after if after == HEAD else f"{after}.former"
     model.eval()
     with watch(model, giver) as given:
         theirs = model(_one(donor, "donor"))
@@ -308,6 +308,30 @@ def inject(
         moved.append(_array((new - old).norm(dim=0) / old.norm(dim=0).mean()))
     alone, gave, injected = (_array(y.softmax(dim=-1)[0]) for y in (ours, theirs, mixed))
     return Injection(alone, gave, injected, tuple(titles), tuple(moved))
+
+
+@torch.no_grad()
+def exchanged(
+    model: MobileFormer, images: Float[Tensor, "b c h w"], donors: Float[Tensor, "b c _ _"], after: str
+) -> np.ndarray:
+    """Return what `answer` does, with the tokens that leave a block on the donors in the passes of the images.
+
+    Raises:
+        ValueError: if there is no such block.
+    """
+    giver = _giver(model, after)
+    model.eval()
+    with watch(model, giver) as given:
+        model(donors)
+    with overwrite(model, {giver: given[giver]}):
+        return answer(model, images)
+
+
+def _giver(model: MobileFormer, after: str) -> str:
+    """Return the module whose tokens leave a block."""
+    if after not in (names := block_names(model)):
+        raise ValueError(f"after: expected one of {', '.join(names)}; got {after!r}")
+    return after if after == HEAD else f"{after}.former"
 
 
 def _one(image: Tensor, name: str = "image") -> Tensor:
