@@ -114,14 +114,14 @@ def test_times_of_rewritten_networks_are_hollow_marks_in_the_colour_of_their_kin
         "MicroNet": ["micronet_m0", "micronet_m3"],
         "M3, inference form": ["micronet_m3, inference form"],
         "MobileNetV3": ["mobilenetv3_small_050", "mobilenetv3_small_100"],
-        "MobileNetV3-Small, rewritten": ["mobilenetv3_small_100, rewritten"],
+        "MobileNetV3, inference form": ["mobilenetv3_small_100, inference form"],
     }
     metrics = {"multiply-adds (M)": 10.0, "images/s, batch 1": 100.0}
     names = [name for variants in families.values() for name in variants]
     rows = [Row(name, 0, metric, value) for name in names for metric, value in metrics.items()]
     (axis,) = time_figure(Result("x/y", "long", "images", "0", rows=rows), families, (1,)).fig.axes
     assert [text.get_text() for text in axis.texts] == [
-        "M0", "M3", "M3,\ninference form", "×0.5", "×1.0", "×1.0,\nrewritten",
+        "M0", "M3", "M3,\ninference form", "×0.5", "×1.0", "×1.0,\ninference form",
     ]  # fmt: skip
     points = [container.lines[0] for container in axis.containers]
     assert [point.get_color() for point in points] == ["#0072B2", "#0072B2", "#009E73", "#009E73"]

@@ -21,8 +21,8 @@ ROLES = {"MicroNet": "method", "M3": "method", "MobileNet": "rival", "MobileNetV
 MARKS = {"method": "o", "rival": "s", "baseline": "^", "reference": "D"}
 MARKED = (1, 2, 3, 5)
 """Digits with a number on a logarithmic axis."""
-REWRITTEN = ("inference form", "rewritten")
-"""Ends of the names of networks that compute the same function in another way: their marks are hollow."""
+REWRITTEN = "inference form"
+"""The end of the names of networks that compute the same function in another way: their marks are hollow."""
 SHORT = {
     "micronet_m": "M", "mobilenetv3_small_050": "×0.5", "mobilenetv3_small_075": "×0.75",
     "mobilenetv3_small_100": "×1.0", ", ": ",\n",
