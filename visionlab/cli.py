@@ -75,6 +75,8 @@ def run(
     result = chosen.run(
         preset, seeds=seeds, variants=variants or None, data=data, device=device, hooks=bar, folder=_runs()
     )
+    if os.environ.get("RANK", "0") != "0":
+        return  # under torchrun the first process speaks for all
     _print_result(result)
     for claim in chosen.claims:
         if set(claim.variants) <= set(result.variants):

@@ -151,10 +151,14 @@ def test_half_precision_gives_nearly_the_same_logits(dtype: torch.dtype) -> None
 
 
 def test_mixed_precision_trains() -> None:
-    network = toy().train()
+    network, kinds = toy().train(), set()
+    for layer in network.modules():
+        if isinstance(layer, DynamicShiftMax):
+            layer.register_forward_hook(lambda _layer, _inputs, map_: kinds.add(map_.dtype))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         loss = network(torch.randn(4, 3, 32, 32)).square().mean()
     loss.backward()
+    assert kinds == {torch.bfloat16}, "maps are kept in the precision of the layers"
     assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
 
 

@@ -19,6 +19,7 @@ from visionlab.backbones.micronet_inference import (
     MergedConvolution,
     inference_form,
 )
+from visionlab.backbones.micronet_rivals import RIVALS
 
 
 @pytest.mark.parametrize("size", CONFIGURATIONS)
@@ -63,5 +64,16 @@ def test_every_option_of_the_network_has_a_fast_form(changes: dict) -> None:
 
 
 def test_a_network_that_does_not_pool_is_refused() -> None:
-    with pytest.raises(ValueError, match="expected a network with global_pool 'avg', got ''"):
+    with pytest.raises(ValueError, match="expected a whole network with global_pool 'avg', got ''"):
         inference_form(toy(global_pool=""))
+
+
+def test_a_pruned_network_and_other_layers_are_refused() -> None:
+    pruned = toy()
+    pruned.prune_intermediate_layers([0])
+    pruned.reset_classifier(5, "avg")
+    with pytest.raises(ValueError, match="expected a whole network with global_pool 'avg', got 'avg' and a neck of"):
+        inference_form(pruned)
+    for name in ("MobileNet", "MobileNetV3", "+ factorized pointwise"):
+        with pytest.raises(ValueError, match="expected the layers of a MicroNet, got a "):
+            inference_form(RIVALS[name].build(10))

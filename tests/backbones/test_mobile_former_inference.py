@@ -13,6 +13,7 @@ from tests.filling import difference
 from visionlab.backbones.mobile_former import MobileFormer
 from visionlab.backbones.mobile_former_cuts import cut
 from visionlab.backbones.mobile_former_inference import inference_form
+from visionlab.backbones.mobile_former_nano import excited, nano_network
 
 
 def shaken(**changes: Any) -> MobileFormer:
@@ -62,6 +63,7 @@ def test_what_was_cut_stays_cut(wire: str) -> None:
     [
         (nano(global_pool=""), "expected a whole network with global_pool 'avg', got '' and a Head"),
         (nano(slopes="spatial"), "slopes='spatial' has no fast form"),
+        (excited(nano_network(tokens=(0, 32), slopes="static")), "the activations of a Mobile-Former, got Excite"),
     ],
 )
 def test_a_network_without_fast_form_is_refused(network: MobileFormer, message: str) -> None:

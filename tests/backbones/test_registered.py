@@ -165,7 +165,22 @@ def test_the_classifier_can_be_replaced_and_removed(name: str) -> None:
     assert network(x).shape == (1, network.head_hidden_size)
     network.reset_classifier(3, "")
     assert network(x).shape[-1] == 3
-    assert network(x).ndim > 2
+    assert network(x).ndim == 4
+    features = network.forward_head(network.forward_features(x), pre_logits=True)
+    assert features.shape[1] == network.head_hidden_size
+    network.reset_classifier(0, "")
+    assert network(x).shape == features.shape, "a map, as timm's networks return it"
+
+
+@pytest.mark.parametrize("name", SMALLEST)
+def test_a_network_is_built_where_and_as_precise_as_wanted(name: str) -> None:
+    with torch.device("meta"):
+        network = timm.create_model(name, dtype=torch.float64, device="meta")
+    assert {p.dtype for p in network.parameters()} == {torch.float64}
+    assert {p.device.type for p in network.parameters()} == {"meta"}
+    with torch.device("meta"):
+        pyramid = timm.create_model(name, features_only=True, dtype=torch.float64)
+    assert {p.dtype for p in pyramid.parameters()} == {torch.float64}
 
 
 @pytest.mark.parametrize("norm", [False, True])
@@ -179,7 +194,7 @@ def test_layers_behind_the_wanted_maps_can_be_pruned(name: str, norm: bool) -> N
     last, maps = network.forward_intermediates(x, [0, 1], norm=norm)
     assert len(maps) == 2
     assert last_map(last).shape == maps[1].shape == last_map(network.forward_features(x)).shape
-    assert last_map(last).shape[1] == network.num_features == network(x).shape[-1]
+    assert last_map(last).shape[1] == network.num_features == network(x).shape[1]
 
 
 def test_a_pruned_network_computes_the_same_maps(real: nn.Module) -> None:

@@ -101,7 +101,9 @@ def test_two_processes_give_the_losses_of_one(tmp_path: Path) -> None:
     drawn = {"steps": 40}
     resumed = drawn | {"checkpoint": str(tmp_path / "run.pt")}
     refused = {"batch": 9, "accumulate": 3, "steps": 1}
-    found = on_two_processes(tmp_path / "two.json", [*runs, drawn, resumed | {"stop": 13}, resumed, refused])
+    spare = {"spare": True, "steps": 20, "ema": None}
+    more = [drawn, resumed | {"stop": 13}, resumed, refused, spare, spare | {"ema": 0.9}]
+    found = on_two_processes(tmp_path / "two.json", [*runs, *more])
     for options, two in zip(runs, found, strict=False):
         one = toy.run(**options)
         for name in ("loss", "absolute"):
@@ -109,11 +111,14 @@ def test_two_processes_give_the_losses_of_one(tmp_path: Path) -> None:
             assert [row[name] for row in two["history"]] == pytest.approx(expected, rel=1e-4)
         for ours, theirs in zip(two["weights"], one.model.state_dict().values(), strict=True):
             assert ours == pytest.approx(theirs.flatten().tolist(), abs=1e-5)
-    whole, stopped, again, odd = found[len(runs) :]
+    whole, stopped, again, odd, *spared = found[len(runs) :]
     assert stopped["refused"].startswith("StopIteration")
     assert read(tmp_path / "run.pt")["step"] == 40
     assert again == whole
     assert odd["refused"] == "ValueError: batch: 9 do not split over 2 processes x 3 parts"
+    for run in spared:
+        assert run["apart"] == 0, "batch norms have seen a share each, and one network comes of it"
+        assert run["history"][-1]["loss"] < run["history"][0]["loss"]
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,14 @@ from visionlab.train.randomness import seeded
 from visionlab.train.stream import Batch, Fresh, Shuffled, Stream
 
 
-def network(dropout: float) -> nn.Module:
+def network(dropout: float, *, spare: bool = False) -> nn.Module:
+    """A small network; with ``spare`` it has a batch norm, and a layer that no loss reaches."""
     with seeded(7):
-        return nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Dropout(dropout), nn.Linear(16, 1))
+        layers = [nn.Linear(6, 16), nn.ReLU(), nn.Dropout(dropout), nn.Linear(16, 1)]
+        if spare:
+            layers.insert(1, nn.BatchNorm1d(16))
+            layers[0].spare = nn.Linear(2, 2)
+        return nn.Sequential(*layers)
 
 
 def draw(n: int, rng: torch.Generator) -> Batch:
@@ -59,6 +64,7 @@ def run(
     steps: int = 120,
     *,
     dropout: float = 0.25,
+    spare: bool = False,
     jitter: float = 0.1,
     kind: str = "fresh",
     accumulate: int = 1,
@@ -72,7 +78,7 @@ def run(
     settings: dict[str, Any] = {"batch": 24, "learning_rate": 1e-2, "warmup": min(5, steps - 1), "ema": 0.9} | recipe
     stream = stream_of(kind)
     return fit(
-        network(dropout),
+        network(dropout, spare=spare),
         stream if stop is None else Cut(stream, stop),
         squared_error,
         Recipe(steps=steps, accumulate=accumulate, **settings),
@@ -92,7 +98,10 @@ def main(out: str, runs: str) -> None:
         try:
             done = run(fabric=fabric, **options)
             weights = [p.double().flatten().tolist() for p in done.model.state_dict().values()]
-            found.append({"history": done.history, "weights": weights})
+            buffers = torch.cat([b.double().flatten() for b in (torch.zeros(1), *done.model.buffers())])
+            everyone = fabric.all_gather(buffers)
+            apart = (everyone - everyone[0]).abs().max().item()
+            found.append({"history": done.history, "weights": weights, "apart": apart})
         except (ValueError, StopIteration) as error:
             found.append({"refused": f"{type(error).__name__}: {error}"})
     if fabric.is_global_zero:

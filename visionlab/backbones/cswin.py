@@ -33,12 +33,13 @@ import torch
 from einops import rearrange
 from jaxtyping import Float
 from timm.layers import DropPath, Mlp, to_2tuple, trunc_normal_
-from timm.models import build_model_with_cfg, checkpoint, generate_default_cfgs, register_model
+from timm.models import checkpoint, generate_default_cfgs, register_model
 from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
 from visionlab.backbones.cswin_attention import CrossShapedWindowAttention
 from visionlab.backbones.cswin_published import in_our_names, read_published_names
+from visionlab.backbones.published import built
 
 __all__ = ["CONFIGURATIONS", "CSWinBlock", "CSWinTransformer"]
 
@@ -179,10 +180,15 @@ class CSWinTransformer(nn.Module):
         return rearrange(self.norm(self.stages(self.stem(x))), "b h w c -> b c h w")
 
     def forward_head(self, x: Float[Tensor, "b d h w"], pre_logits: bool = False) -> Tensor:
-        """Pool a map of `forward_features` and classify it; ``pre_logits`` stops before the classifier."""
-        x = x.mean(dim=(2, 3)) if self.global_pool == "avg" else rearrange(x, "b c h w -> b h w c")
-        x = self.head_drop(x)
-        return x if pre_logits else self.head(x)
+        """Pool a map of `forward_features` and classify it; ``pre_logits`` stops before the classifier.
+
+        Without pooling: logits (B, H, W, num_classes) of each place, or the map itself before the classifier.
+        """
+        pooled = self.global_pool == "avg"
+        x = self.head_drop(x.mean(dim=(2, 3)) if pooled else x)
+        if pre_logits or self.num_classes == 0:
+            return x
+        return self.head(x if pooled else rearrange(x, "b c h w -> b h w c"))
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Tensor:
         """Classify normalised images (B, in_chans, H, W): logits (B, num_classes)."""
@@ -320,14 +326,7 @@ def _build(name: str, pretrained: bool, **kwargs: Any) -> nn.Module:
     _, size, pixels = name.split("_")
     wide = 12 if pixels == "384" else 7
     defaults = {"img_size": int(pixels), "stripe_widths": (1, 2, wide, wide)} | CONFIGURATIONS[size]
-    return build_model_with_cfg(
-        CSWinTransformer,
-        name,
-        pretrained,
-        pretrained_filter_fn=in_our_names,
-        feature_cfg={"out_indices": (0, 1, 2, 3), "feature_cls": "getter"},
-        **(defaults | kwargs),
-    )
+    return built(CSWinTransformer, name, pretrained, in_our_names, **(defaults | kwargs))
 
 
 @register_model

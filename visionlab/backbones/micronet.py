@@ -37,13 +37,14 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
-from timm.models import build_model_with_cfg, checkpoint, generate_default_cfgs, register_model
+from timm.models import checkpoint, generate_default_cfgs, register_model
 from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
 from visionlab.backbones.micronet_blocks import NormedLinear, Row, Stem, build_block, initialise
 from visionlab.backbones.micronet_published import in_our_names, read_published_names
 from visionlab.backbones.micronet_shiftmax import DynamicShiftMax, Offsets
+from visionlab.backbones.published import built
 
 __all__ = ["CONFIGURATIONS", "MicroNet", "MicroNetStage", "multiply_adds_of_shift_max"]
 
@@ -127,11 +128,16 @@ class MicroNet(nn.Module):
         return self.stages(self.stem(x))
 
     def forward_head(self, x: Float[Tensor, "b d h w"], pre_logits: bool = False) -> Tensor:
-        """Pool a map of `forward_features` and classify it; ``pre_logits`` stops before the classifier."""
-        x = F.relu6(x)
-        x = x.mean(dim=(2, 3)) if self.global_pool == "avg" else rearrange(x, "b c h w -> b h w c")
+        """Pool a map of `forward_features` and classify it; ``pre_logits`` stops before the classifier.
+
+        Without pooling: logits (B, H, W, num_classes) of each place, or a map (B, D, H, W) before the classifier.
+        """
+        x, pooled = F.relu6(x), self.global_pool == "avg"
+        x = x.mean(dim=(2, 3)) if pooled else rearrange(x, "b c h w -> b h w c")
         x = self.head_drop(self.neck(x))
-        return x if pre_logits else self.head(x)
+        if pre_logits or self.num_classes == 0:
+            return x if pooled else rearrange(x, "b h w c -> b c h w")
+        return self.head(x)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Tensor:
         """Classify normalised images (B, in_chans, H, W): logits (B, num_classes)."""
@@ -327,14 +333,7 @@ default_cfgs = generate_default_cfgs(
 
 
 def _build(size: str, pretrained: bool, **kwargs: Any) -> nn.Module:
-    return build_model_with_cfg(
-        MicroNet,
-        f"micronet_{size}",
-        pretrained,
-        pretrained_filter_fn=in_our_names,
-        feature_cfg={"out_indices": (0, 1, 2, 3), "feature_cls": "getter"},
-        **(CONFIGURATIONS[size] | kwargs),
-    )
+    return built(MicroNet, f"micronet_{size}", pretrained, in_our_names, **(CONFIGURATIONS[size] | kwargs))
 
 
 @register_model

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from visionlab.backbones.micronet import MicroNet
 from visionlab.backbones.micronet_blocks import NormedLinear
-from visionlab.backbones.micronet_factorized import GroupedPointwise, MicroDepthwise, dense_matrix
+from visionlab.backbones.micronet_factorized import ChannelShuffle, GroupedPointwise, MicroDepthwise, dense_matrix
 from visionlab.backbones.micronet_shiftmax import ACT_MAX, DynamicShiftMax, circular_shift
 
 __all__ = ["FastMicroNet", "Gather", "InPlaceShiftMax", "MergedConvolution", "inference_form"]
@@ -180,10 +180,13 @@ def inference_form(model: MicroNet) -> FastMicroNet:
     """Return a module that computes what ``model`` computes in evaluation mode, faster; ``model`` stays as it is.
 
     Raises:
-        ValueError: if the network does not pool its last map.
+        ValueError: if the network does not pool its last map, was pruned, or has layers of another kind.
     """
-    if model.global_pool != "avg":
-        raise ValueError(f"model: expected a network with global_pool 'avg', got {model.global_pool!r}")
+    if model.global_pool != "avg" or not isinstance(model.neck, nn.Sequential):
+        raise ValueError(
+            f"model: expected a whole network with global_pool 'avg', got {model.global_pool!r} and"
+            f" a neck of {type(model.neck).__name__}"
+        )
     stem = model.stem
     order = source_of_shuffles(stem.shuffle, stem.row.out_channels, stem.row.weight.device)
     merged = MergedConvolution(stem.column, stem.norm1, stem.row, stem.norm2, order)
@@ -226,6 +229,8 @@ def fast_layers(layer: nn.Module, order: Tensor, rest: Sequence[nn.Module]) -> L
         return [InPlaceShiftMax(layer, order)], order
     if isinstance(layer, nn.ReLU6):
         return [ReLU6InPlace()], order
+    if not isinstance(layer, ChannelShuffle | nn.Sequential | nn.Identity):
+        raise ValueError(f"model: expected the layers of a MicroNet, got a {type(layer).__name__}")
     return [], source_of_shuffles(layer, len(order), order.device).argsort()[order]
 
 

@@ -85,7 +85,7 @@ class Coefficients(nn.Module):
         branches, shifts, _ = self.offsets.shape
         gate = F.hardsigmoid(self.fc2(F.relu(self.fc1(x.mean((2, 3))))))
         gate = rearrange(gate, "b (k j c) -> b k j c", k=branches, j=shifts)
-        return 2 * ACT_MAX * (gate - 0.5) + self.offsets
+        return 2 * ACT_MAX * (gate - 0.5) + self.offsets.to(gate.dtype)
 
 
 class DynamicShiftMax(nn.Module):

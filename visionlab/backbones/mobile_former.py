@@ -34,7 +34,7 @@ from typing import Any, NamedTuple, cast
 
 from einops import rearrange
 from jaxtyping import Float
-from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from timm.models import generate_default_cfgs, register_model
 from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
@@ -42,6 +42,7 @@ from visionlab.backbones.mobile_former_blocks import BareHead, Head, MobileForme
 from visionlab.backbones.mobile_former_bridge import Bypass, ToFormer, Tokens
 from visionlab.backbones.mobile_former_mobile import Down, Lite, Regular
 from visionlab.backbones.mobile_former_published import in_our_names, read_published_names
+from visionlab.backbones.published import built
 
 __all__ = ["CONFIGURATIONS", "MobileFormer", "MobileFormerBlock", "Streams"]
 
@@ -324,14 +325,8 @@ default_cfgs = generate_default_cfgs({f"mobile_former_{size}.untrained": _cfg() 
 
 
 def _build(name: str, pretrained: bool, **kwargs: Any) -> nn.Module:
-    return build_model_with_cfg(
-        MobileFormer,
-        name,
-        pretrained,
-        pretrained_filter_fn=in_our_names,
-        feature_cfg={"out_indices": (0, 1, 2, 3), "feature_cls": "getter"},
-        **(CONFIGURATIONS[name.removeprefix("mobile_former_")] | kwargs),
-    )
+    configuration = CONFIGURATIONS[name.removeprefix("mobile_former_")]
+    return built(MobileFormer, name, pretrained, in_our_names, **(configuration | kwargs))
 
 
 @register_model

@@ -139,7 +139,7 @@ class Head(nn.Module):
     def forward(
         self, x: Float[Tensor, "b c h w"], tokens: Float[Tensor, "b m d"], pool: str, pre_logits: bool
     ) -> Tensor:
-        """Return logits or what comes before them, one row for each image or, without pooling, for each place."""
+        """Return logits (B, K) or what comes before them, (B, D); without pooling (B, H, W, K) or (B, D, H, W)."""
         x = F.relu6(self.conv(shuffled(x, self.groups)))
         x = F.hardswish(x.mean(dim=(2, 3), keepdim=True) if pool == "avg" else x)
         if self.training and x.shape[0] * x.shape[2] * x.shape[3] == 1:
@@ -149,7 +149,7 @@ class Head(nn.Module):
         rows = rearrange(torch.cat([x, first], dim=1), "b c h w -> (b h w) c")
         y = self.drop(F.hardswish(self.norm(self.fc(rows))))
         y = y if pre_logits else self.classifier(y)
-        return y if pool == "avg" else rearrange(y, "(b h w) c -> b h w c", h=x.shape[2], w=x.shape[3])
+        return y if pool == "avg" else _at_places(y, x, self.classifier, pre_logits)
 
 
 class BareHead(nn.Module):
@@ -160,6 +160,14 @@ class BareHead(nn.Module):
         self.classifier: nn.Module = nn.Identity()
 
     def forward(self, x: Float[Tensor, "b c h w"], _: Tensor, pool: str, pre_logits: bool) -> Tensor:
-        """Return features (B, C), or (B, H, W, C) without pooling, with the classifier on them."""
-        x = x.mean(dim=(2, 3)) if pool == "avg" else rearrange(x, "b c h w -> b h w c")
-        return x if pre_logits else self.classifier(x)
+        """Return what the other head does."""
+        y = x.mean(dim=(2, 3)) if pool == "avg" else rearrange(x, "b c h w -> (b h w) c")
+        y = y if pre_logits else self.classifier(y)
+        return y if pool == "avg" else _at_places(y, x, self.classifier, pre_logits)
+
+
+def _at_places(rows: Tensor, x: Tensor, classifier: nn.Module, pre_logits: bool) -> Tensor:
+    """Return rows of places as logits (B, H, W, K) or, before a classifier, as a map (B, D, H, W)."""
+    features = pre_logits or isinstance(classifier, nn.Identity)
+    to = "b c h w" if features else "b h w c"
+    return rearrange(rows, f"(b h w) c -> {to}", h=x.shape[2], w=x.shape[3])

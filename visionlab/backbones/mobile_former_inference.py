@@ -241,7 +241,9 @@ def fast_mobile(mobile: nn.Module) -> nn.Module:
 
 def fast_act(act: nn.Module, shuffle: int = 1) -> nn.Module:
     """Return the activation in place; arguments as of `TwoSlopes`."""
-    return SixSlope() if isinstance(act, StaticReLU) else TwoSlopes(cast(DynamicReLU, act), shuffle)
+    if not isinstance(act, StaticReLU | DynamicReLU):
+        raise ValueError(f"model: expected the activations of a Mobile-Former, got {type(act).__name__}")
+    return SixSlope() if isinstance(act, StaticReLU) else TwoSlopes(act, shuffle)
 
 
 def folded(layer: ConvNorm) -> nn.Conv2d:

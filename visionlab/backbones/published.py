@@ -1,11 +1,39 @@
-"""What filters of published checkpoints share: keys are renamed in place, and a file of another network is refused."""
+"""What networks with published checkpoints share: they are built as timm builds its own, and filters of their files.
+
+Filters rename keys in place, and refuse a file of another network.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["refuse_others", "rename"]
+from timm.models import build_model_with_cfg
+from torch import nn
+
+__all__ = ["built", "refuse_others", "rename"]
+
+
+def built(network: type[nn.Module], name: str, pretrained: bool, filtered: Callable[..., Any], **kwargs: Any) -> Any:
+    """Return what ``timm.create_model`` is asked for: a network or its pyramid, with four maps unless told otherwise.
+
+    Args:
+        network: its class.
+        name: as registered.
+        pretrained: whether weights are loaded.
+        filtered: the filter of published checkpoints.
+        **kwargs: of the class; and "device" and "dtype", as of timm's networks.
+    """
+    device, dtype = kwargs.pop("device", None), kwargs.pop("dtype", None)
+    made = build_model_with_cfg(
+        network,
+        name,
+        pretrained,
+        pretrained_filter_fn=filtered,
+        feature_cfg={"out_indices": (0, 1, 2, 3), "feature_cls": "getter"},
+        **kwargs,
+    )
+    return made.to(device=device, dtype=dtype)
 
 
 def rename(state: dict[str, Any], prefix: str, rule: Callable[[str], str]) -> None:

@@ -17,6 +17,7 @@ from typing import Any, Literal, cast, get_args
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -142,7 +143,9 @@ def start(precision: Precision = "32-true", device: str = "auto") -> Fabric:
         return Fabric(accelerator=device, devices=1, precision=precision)
     local = int(os.environ["LOCAL_WORLD_SIZE"])
     nodes = int(os.environ["WORLD_SIZE"]) // local
-    fabric = Fabric(accelerator=device, devices=local, num_nodes=nodes, strategy="ddp", precision=precision)
+    # A network may have parameters that a loss does not reach, such as what a cut wire would have led to.
+    ddp = DDPStrategy(find_unused_parameters=True)
+    fabric = Fabric(accelerator=device, devices=local, num_nodes=nodes, strategy=ddp, precision=precision)
     fabric.launch()
     atexit.register(_leave)
     return fabric
@@ -222,6 +225,7 @@ def fit(
             run.step, run.seconds = step + 1, time.perf_counter() - began
             if checkpoint is not None and (run.step % save_every == 0 or run.step == recipe.steps):
                 run.save(checkpoint)
+    run.agree()
     return Fit(run.average.module if run.average is not None else model, run.history, run.seconds)
 
 
@@ -275,6 +279,14 @@ class _Run:
         self.history.append({"step": float(step + 1), **row})
         if hook is not None and self.fabric.is_global_zero:
             hook(step + 1, self.recipe.steps, row)
+
+    @torch.no_grad()
+    def agree(self) -> None:
+        """Give every process the buffers of the first, as its checkpoint has them: batch norms have seen its share."""
+        if self.fabric.world_size > 1:
+            for module in filter(None, (self.model, self.average)):
+                for buffer in module.buffers():
+                    torch.distributed.broadcast(buffer, 0)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the checkpoint (the first process does)."""
