@@ -195,7 +195,7 @@ def inference_form(model: MicroNet) -> FastMicroNet:
         for block in stage.get_submodule("blocks").children():
             made, order = fast_block(block, order)
             blocks.append(made)
-    neck = cast(NormedLinear, model.neck[1])  # type: ignore[index]
+    neck = cast(NormedLinear, model.neck[1])
     head = [nn.Hardswish(), *linear_layers(neck, order)]
     if isinstance(model.head, NormedLinear):
         head += linear_layers(model.head, torch.arange(model.head_hidden_size, device=order.device))
