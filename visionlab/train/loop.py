@@ -143,8 +143,7 @@ def start(precision: Precision = "32-true", device: str = "auto") -> Fabric:
         return Fabric(accelerator=device, devices=1, precision=precision)
     local = int(os.environ["LOCAL_WORLD_SIZE"])
     nodes = int(os.environ["WORLD_SIZE"]) // local
-    # A network may have parameters that a loss does not reach, such as what a cut wire would have led to.
-    ddp = DDPStrategy(find_unused_parameters=True)
+    ddp = DDPStrategy(find_unused_parameters=True)  # such as what lies behind a wire that is cut
     fabric = Fabric(accelerator=device, devices=local, num_nodes=nodes, strategy=ddp, precision=precision)
     fabric.launch()
     atexit.register(_leave)
@@ -204,14 +203,8 @@ def fit(
     # On the CPU the generators of other devices are the caller's.
     seed_all = torch.random.default_generator.manual_seed if fabric.device.type == "cpu" else torch.manual_seed
     with torch.random.fork_rng(devices):
-        batches = stream.batches(
-            run.step,
-            seed=seed,
-            batch=recipe.batch,
-            rank=fabric.global_rank,
-            world=fabric.world_size,
-            device=fabric.device,
-        )
+        share: dict[str, Any] = {"rank": fabric.global_rank, "world": fabric.world_size, "device": fabric.device}
+        batches = stream.batches(run.step, seed=seed, batch=recipe.batch, **share)
         for step in range(run.step, recipe.steps):
             batch: Batch = fabric.to_device(next(batches))
             # Dropout and drop path draw from the global generators: seeding them per step leaves nothing to save. It
@@ -349,8 +342,6 @@ def _parts(batch: Batch, parts: int) -> Iterator[Batch]:
 
 
 def _plain(value: Any) -> Any:
-    return (
-        {k: _plain(v) for k, v in value.items()}
-        if isinstance(value, dict)
-        else (list(value) if isinstance(value, tuple) else value)
-    )
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    return list(value) if isinstance(value, tuple) else value
