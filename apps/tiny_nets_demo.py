@@ -341,4 +341,6 @@ if __name__ == "__main__":
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at; this machine only by default")
     parser.add_argument("--port", type=int, help="port; the first free one from 7860 by default")
     asked = parser.parse_args()
+    if asked.port is not None and not 1 <= asked.port <= 65535:
+        parser.error(f"port: expected a whole number from 1 to 65535, got {asked.port}")
     main(server_name=asked.host, server_port=asked.port)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import shutil
 import signal
 import subprocess
@@ -217,6 +218,45 @@ def test_an_interrupt_says_that_the_same_command_goes_on_and_it_does(
     assert "attributes, train: 3000 images" in say(capsys, *command)
     (folder,) = (path for path in world.iterdir() if path.is_dir())
     assert (folder / "images.npy").read_bytes().startswith(first)
+
+
+@pytest.mark.parametrize(
+    ("command", "goes_on"),
+    [
+        ("bench micronet_m0", False),
+        ("export micronet_m0 --checkpoint w.pth --out m.pt2", False),
+        ("watermark wrap key network --out m.pt2", False),
+        ("list", False),
+        ("run cswin/reach", True),
+        ("weights train cswin_nano_eurosat", True),
+        ("data show same", True),
+        ("watermark train key --outputs folder --message 101", True),
+    ],
+)
+def test_an_interrupt_promises_no_more_than_is_true(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, command: str, goes_on: bool
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tyro.cli", interrupted)
+    monkeypatch.setattr("tyro.extras.subcommand_cli_from_dict", interrupted)
+    with pytest.raises(SystemExit) as stop:
+        cli.main(command.split())
+    assert stop.value.code == 130
+    words = "stopped; the same command goes on where it was" if goes_on else "stopped"
+    assert capsys.readouterr().err == f"\nvisionlab: {words}\n"
+
+
+@pytest.mark.parametrize("port", ["99999999", "-1", "0"])
+def test_an_app_says_which_ports_there_are(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, port: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["tiny_nets_demo.py", "--port", port])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(ROOT / "apps" / "tiny_nets_demo.py"), run_name="__main__")
+    assert stop.value.code == 2
+    assert f"error: port: expected a whole number from 1 to 65535, got {port}\n" in capsys.readouterr().err
 
 
 def test_a_run_that_was_killed_goes_on_from_its_checkpoint(tmp_path: Path) -> None:

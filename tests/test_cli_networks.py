@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from torch import nn
 import visionlab  # noqa: F401  registers its networks
 from tests.commands import complain, say
 from tests.filling import entry
+from tests.hostile import Hostile
 from visionlab import programs
 from visionlab.experiments import contestants
 
@@ -42,6 +44,7 @@ def test_bench_measures_a_network_in_both_runtimes(capsys: pytest.CaptureFixture
         "--out", "b.json", "--picture", "b.png",
     )  # fmt: skip
     assert "median of 2 turns" in words
+    assert "attention products of one image as this form runs them; activations are not counted" in words
     measured = json.loads(Path("b.json").read_text())
     assert [row["form"] for row in measured["rows"]] == ["PyTorch", "onnxruntime"]
     parameters = sum(p.numel() for p in timm.create_model("test_resnet").parameters())
@@ -76,7 +79,8 @@ def test_bench_shows_the_fast_form_and_says_that_onnxruntime_is_missing(
         (("test_resnet", "--out", "b.txt"), "out: expected a name that ends in .json, got b.txt"),
         (("test_resnet", "--picture", "b.jpg"), "picture: expected a name that ends in .png, got b.jpg"),
         (("test_resnet", "--repeats", 0), "repeats: expected whole numbers >= 1, got 0"),
-        (("test_resnet", "--threads", 0), "threads: expected whole numbers >= 1, got 0"),
+        (("test_resnet", "--threads", 0), "threads: expected whole numbers from 1 to 1024, got 0"),
+        (("test_resnet", "--threads", 1, 1025), "threads: expected whole numbers from 1 to 1024, got 1, 1025"),
         (("test_resnet", "--size", 0), "size: expected a whole number of pixels >= 1, got 0"),
     ],
 )
@@ -85,6 +89,33 @@ def test_bench_says_what_it_cannot_measure(
 ) -> None:
     monkeypatch.setattr(programs, "missing", lambda *_: "onnx")
     assert complaint in complain(capsys, "bench", *words)
+
+
+@pytest.mark.parametrize(("argument", "suffix"), [("--out", ".json"), ("--picture", ".png")])
+def test_bench_says_before_any_work_that_a_file_cannot_be_written(
+    capsys: pytest.CaptureFixture[str], argument: str, suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contestants, "contestants_of", lambda *_, **__: pytest.fail("a network was made"))
+    Path(f"folder{suffix}").mkdir()
+    Path("file").touch()
+    long = f"{'x' * 245}{suffix}"
+    for path, words in (
+        (f"folder{suffix}", f"{argument[2:]}: expected the name of a file, folder{suffix} is a folder"),
+        (f"file/b{suffix}", f"{argument[2:]}: cannot write file/b{suffix}: Not a directory; choose a folder"),
+        (f"file/new/b{suffix}", f"{argument[2:]}: cannot write file/new/b{suffix}: Not a directory; choose a folder"),
+        (long, f"{argument[2:]}: cannot write {long}: File name too long"),
+    ):
+        assert words in complain(capsys, "bench", "test_resnet", argument, path)
+    if os.geteuid() != 0:
+        tmp_path.chmod(0o500)
+        assert "cannot write b" in complain(capsys, "bench", "test_resnet", argument, f"b{suffix}")
+        tmp_path.chmod(0o700)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", f"folder{suffix}"]
+
+
+def test_a_refused_bench_makes_no_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "timm has no network" in complain(capsys, "bench", "micronet_m9", "--out", "new/folder/b.json")
+    assert not Path("new").exists()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -139,14 +170,12 @@ def test_export_writes_the_fast_form(capsys: pytest.CaptureFixture[str]) -> None
 def test_export_says_what_does_not_fit(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     torch.save(timm.create_model("micronet_m1").state_dict(), "m1.pth")
     torch.save(timm.create_model("test_resnet").state_dict(), "resnet.pth")
-    Path("text.pth").write_text("no weights")
     for name, weights, more, words in (
         ("micronet_m9", "m1.pth", (), "timm has no network 'micronet_m9'; near it are micronet_m"),
         ("micronet_m0", "none.pth", (), "checkpoint: there is no file none.pth"),
         ("micronet_m0", "m1.pth", (), "checkpoint: holds a MicroNet of stem 6"),
         ("micronet_m0", "resnet.pth", (), "checkpoint: holds no MicroNet"),
         ("test_resnet", "m1.pth", (), "checkpoint: m1.pth does not fit the network test_resnet"),
-        ("test_resnet", "text.pth", (), "checkpoint: text.pth does not fit the network test_resnet"),
         ("test_resnet", "resnet.pth", ("--folded",), "folded: test_resnet has no fast form"),
         ("test_resnet", "resnet.pth", ("--classes", 0), "classes: expected a whole number >= 1, got 0"),
         ("test_resnet", "resnet.pth", ("--size", 0), "size: expected a whole number of pixels >= 1, got 0"),
@@ -156,7 +185,62 @@ def test_export_says_what_does_not_fit(capsys: pytest.CaptureFixture[str], tmp_p
         assert complaint.count("\n") == 1
     words = complain(capsys, "export", "test_resnet", "--checkpoint", "resnet.pth", "--out", "m.pth")
     assert "out: expected a name that ends in .pt2 or .onnx, got m.pth" in words
-    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".pth"] * 3
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".pth"] * 2
+
+
+NO_WEIGHTS = "is not a readable checkpoint ({} bytes): expected a whole file of tensors and plain values"
+
+
+def test_export_says_what_is_no_file_of_weights(capsys: pytest.CaptureFixture[str]) -> None:
+    state = timm.create_model("test_resnet").state_dict()
+    Path("text.pth").write_text("no weights")
+    Path("empty.pth").touch()
+    Path("text.safetensors").write_text("no weights")
+    for name, content in {
+        "list": [1, 2], "tensor": torch.ones(3), "malicious": {"weight": Hostile(Path("made"))},
+        "wrapped": {"model": [1]}, "numbers": {1: torch.ones(1)},
+        "nan": state | {"fc.bias": torch.full((1000,), torch.nan)},
+    }.items():  # fmt: skip
+        torch.save(content, f"{name}.pth")
+    for file, words in {
+        "list.pth": "list.pth: expected a dict of tensors, got list",
+        "tensor.pth": "tensor.pth: expected a dict of tensors, got Tensor",
+        "text.pth": f"text.pth {NO_WEIGHTS.format(10)}",
+        "empty.pth": f"empty.pth {NO_WEIGHTS.format(0)}",
+        "malicious.pth": f"malicious.pth {NO_WEIGHTS.format(Path('malicious.pth').stat().st_size)}",
+        "text.safetensors": "text.safetensors does not fit the network test_resnet: Error while",
+        "wrapped.pth": "expected a dictionary of tensors by name in wrapped.pth",
+        "numbers.pth": "expected a dictionary of tensors by name in numbers.pth",
+        "nan.pth": "nan.pth has weights that are not finite numbers, in fc.bias",
+    }.items():
+        complaint = complain(capsys, "export", "test_resnet", "--checkpoint", file, "--out", "m.pt2")
+        assert complaint.startswith(f"visionlab: checkpoint: {words}")
+        assert "weights_only" not in complaint
+        assert complaint.count("\n") == 1
+    assert not Path("made").exists()
+
+
+@pytest.mark.parametrize("name", ["micronet_m0", "mobile_former_26m", "cswin_tiny_224", "test_resnet"])
+def test_export_names_the_classes_of_a_checkpoint(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    torch.save(timm.create_model(name, num_classes=10).state_dict(), "w.pth")
+    for more, built in (((), 1000), (("--classes", 7), 7)):
+        complaint = complain(capsys, "export", name, "--checkpoint", "w.pth", "--out", "m.pt2", *more)
+        words = f"classes: expected --classes 10, as w.pth tells 10 classes apart; {name} was built for {built}\n"
+        assert complaint == f"visionlab: {words}"
+
+
+@pytest.mark.parametrize("file", ["w.pth", "w.pth.tar", "w.safetensors"])
+def test_export_takes_what_timm_takes(capsys: pytest.CaptureFixture[str], file: str) -> None:
+    state = trained("test_resnet").state_dict()
+    if file == "w.pth.tar":  # as timm's own training writes it
+        torch.save({"epoch": 3, "arch": "test_resnet", "state_dict": state, "args": Namespace(lr=0.1)}, file)
+    elif file == "w.pth":
+        torch.save({"model": {f"module.{key}": tensor for key, tensor in state.items()}}, file)
+    else:
+        save_file(state, file)
+    assert "written to m.pt2" in say(
+        capsys, "export", "test_resnet", "--checkpoint", file, "--out", "m.pt2", "--size", 32
+    )
 
 
 def test_export_leaves_no_file_that_computes_something_else(
@@ -184,9 +268,13 @@ def test_export_needs_packages_for_onnx(capsys: pytest.CaptureFixture[str], monk
 
 def test_export_says_that_a_folder_cannot_be_written(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     torch.save(timm.create_model("test_resnet").state_dict(), "w.pth")
-    out = "w.pth/m.pt2"  # no folder, for root as well
-    words = complain(capsys, "export", "test_resnet", "--checkpoint", "w.pth", "--out", out)
-    assert f"cannot write {out}" in words
+    Path("folder.onnx").mkdir()
+    for out, reason in (
+        ("w.pth/m.pt2", "out: cannot write w.pth/m.pt2: Not a directory"),  # no folder, for root as well
+        ("folder.onnx", "out: expected the name of a file, folder.onnx is a folder"),
+    ):
+        # The checkpoint is not looked at: nothing is done before the name is found good.
+        assert reason in complain(capsys, "export", "test_resnet", "--checkpoint", "none.pth", "--out", out)
     if os.geteuid() != 0:
         tmp_path.chmod(0o500)
         assert "cannot write" in complain(capsys, "export", "test_resnet", "--checkpoint", "w.pth", "--out", "m.pt2")

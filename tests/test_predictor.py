@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from timm.data import create_transform
 from torch import nn
 from torchvision.transforms.functional import to_pil_image
@@ -73,6 +75,38 @@ def test_one_image_is_a_batch_of_one_and_batches_do_not_mix() -> None:
 def test_other_input_is_refused_in_words(image: torch.Tensor, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         means()(image)
+
+
+@pytest.mark.parametrize(
+    ("image", "kind"),
+    [
+        (np.zeros((3, 40, 40), np.float32), "ndarray"),
+        (Image.new("RGB", (40, 40)), "Image"),
+        ([[0.0]], "list"),
+    ],
+    ids=["numpy", "PIL", "list"],
+)
+def test_what_is_no_tensor_is_refused_in_words(image: object, kind: str, as_users_run_it: None) -> None:
+    for call in (means(), means().probabilities, means().prepare):
+        with pytest.raises(TypeError) as refused:
+            call(image)
+        assert str(refused.value) == (
+            f"images: expected a float tensor (3, H, W) or (B, 3, H, W) in [0, 1], got {kind}"
+        )
+
+
+@pytest.mark.parametrize("top", [-1, 0])
+def test_too_few_classes_are_refused(top: int) -> None:
+    with pytest.raises(ValueError, match=f"top: expected a whole number >= 1, got {top}"):
+        means()(torch.zeros(3, 40, 40), top=top)
+
+
+def test_a_network_that_answers_at_each_place_has_no_single_answer() -> None:
+    predictor = weights.load("mobile_former_majority")
+    words = r"got shape \(1, 16, 16, 2\); `\.probabilities\(images\)` gives the answers for each place"
+    with pytest.raises(ValueError, match=words):
+        predictor(torch.rand(3, 32, 32))
+    assert torch.allclose(predictor.probabilities(torch.rand(3, 32, 32)).sum(-1), torch.ones(1, 16, 16))
 
 
 def test_missing_weights_are_named(tmp_path: Path) -> None:

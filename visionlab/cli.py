@@ -1,7 +1,5 @@
 """The command line: visionlab list, run, show, weights, data, lab, app, audit, poison, watermark, clean-labels,
-bench, export.
-
-Each has --help.
+bench, export. Each has --help.
 """
 
 from __future__ import annotations
@@ -329,6 +327,9 @@ COMMANDS: dict[str, Callable[..., Any]] = {
 }
 WATERMARK: dict[str, Callable[..., Any]] = {command.__name__: command for command in (train, embed, wrap, verify)}
 
+# How the commands begin that go on where they were stopped.
+RESUMED = ("run ", "weights train ", "data make ", "data show ", "watermark train ", "clean-labels ", "audit ")
+
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line; what the user can mend is said in one line, with exit status 2."""
@@ -337,9 +338,8 @@ def main(args: list[str] | None = None) -> None:
         if words[:2] in (["data", "make"], ["data", "show"]):
             tyro.cli(data_world, prog="visionlab data", args=words[1:])
         elif words[:1] == ["watermark"]:
-            about = watermark.__doc__
             tyro.extras.subcommand_cli_from_dict(
-                WATERMARK, prog="visionlab watermark", description=about, args=words[1:]
+                WATERMARK, prog="visionlab watermark", description=watermark.__doc__, args=words[1:]
             )
         else:
             tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="visionlab", description=__doc__, args=words)
@@ -347,5 +347,6 @@ def main(args: list[str] | None = None) -> None:
         print(f"visionlab: {error}", file=sys.stderr)
         raise SystemExit(2) from error
     except KeyboardInterrupt:
-        print("\nvisionlab: stopped; the same command goes on where it was", file=sys.stderr)
+        goes_on = "; the same command goes on where it was" if " ".join(words).startswith(RESUMED) else ""
+        print(f"\nvisionlab: stopped{goes_on}", file=sys.stderr)
         raise SystemExit(130) from None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-import pickle
+import re
+import tempfile
+from argparse import Namespace
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 
 
 __all__ = ["bench", "export"]
+
+MOST_THREADS = 1024
+"""Far more than any machine has cores; the thread library ends the process where it gets no memory for all of them."""
 
 
 def bench(
@@ -51,9 +56,13 @@ def bench(
     from visionlab.show.latency import latency_picture, latency_table
     from visionlab.train.checkpoint import write_whole
 
-    for argument, path, suffix in (("out", out, ".json"), ("picture", picture, ".png")):
-        if path is not None and path.suffix != suffix:
-            raise ValueError(f"{argument}: expected a name that ends in {suffix}, got {path}")
+    if out is not None:
+        _check_file("out", out, ".json")
+    if picture is not None:
+        _check_file("picture", picture, ".png")
+    if not all(1 <= number <= MOST_THREADS for number in threads):
+        got = ", ".join(map(str, threads))
+        raise ValueError(f"threads: expected whole numbers from 1 to {MOST_THREADS}, got {got}")
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device: expected cpu, as PyTorch finds no GPU here; got cuda")
     names = tuple(dict.fromkeys(map(known, names)))
@@ -113,8 +122,7 @@ def export(
     from visionlab.programs import FORMS, LIMIT, ONNX, checked, needs, program_file, traced
     from visionlab.train.checkpoint import write_whole
 
-    if out.suffix not in FORMS:
-        raise ValueError(f"out: expected a name that ends in .pt2 or .onnx, got {out}")
+    _check_file("out", out, *FORMS)
     form, name = FORMS[out.suffix], known(name)
     if form == "onnx":
         needs(*ONNX)
@@ -142,9 +150,29 @@ def export(
 # --- Parts ------------------------------------------------------------------------------------------------------------
 
 
+def _check_file(argument: str, path: Path, *suffixes: str) -> None:
+    """Refuse a name under which no file can be written, before any work; nothing is made and nothing is left.
+
+    Raises:
+        ValueError: if it ends in something else, or is a folder.
+        OSError: if no file can be made in its folder, or in the nearest one that there is.
+    """
+    if path.suffix not in suffixes:
+        raise ValueError(f"{argument}: expected a name that ends in {' or '.join(suffixes)}, got {path}")
+    try:
+        if path.is_dir():
+            raise ValueError(f"{argument}: expected the name of a file, {path} is a folder")
+        folder = next(parent for parent in path.absolute().parents if parent.exists())
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=f".{path.name}.", suffix=".part"):
+            pass
+    except OSError as error:
+        raise OSError(
+            f"{argument}: cannot write {path}: {error.strerror}; choose a folder that can be written"
+        ) from error
+
+
 def _trained(name: str, checkpoint: Path, size: int | None, classes: int | None) -> nn.Module:
     import timm
-    from safetensors import SafetensorError
 
     from visionlab.experiments.contestants import at_size
 
@@ -152,12 +180,56 @@ def _trained(name: str, checkpoint: Path, size: int | None, classes: int | None)
         raise FileNotFoundError(f"checkpoint: there is no file {checkpoint}")
     if classes is not None and classes < 1:
         raise ValueError(f"classes: expected a whole number >= 1, got {classes}")
-    try:
-        network = timm.create_model(name, num_classes=classes, checkpoint_path=str(checkpoint))
-    except (RuntimeError, KeyError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise ValueError(f"checkpoint: {checkpoint} does not fit the network {name}: {reason}") from error
+    network = timm.create_model(name, num_classes=classes)
+    _load(network, name, checkpoint)
+    for key, values in network.state_dict().items():
+        if not values.isfinite().all():
+            raise ValueError(f"checkpoint: {checkpoint} has weights that are not finite numbers, in {key}")
     return at_size(network, size)
+
+
+def _load(network: Any, name: str, checkpoint: Path) -> None:
+    """Give a network the weights of a file, as timm does.
+
+    Raises:
+        ValueError: if the file holds no weights, or those of another network; the message says which.
+    """
+    import torch
+    from safetensors import SafetensorError
+    from timm.models import load_checkpoint
+
+    from visionlab.train.checkpoint import CheckpointError, read
+
+    try:
+        if checkpoint.suffix not in (".safetensors", ".npz", ".npy"):  # timm reads those in other ways
+            with torch.serialization.safe_globals([Namespace]):  # of the options that timm's own training keeps
+                read(checkpoint)
+        load_checkpoint(network, str(checkpoint))
+    except CheckpointError as error:
+        # What PyTorch adds is advice on an option of its own.
+        raise ValueError(f"checkpoint: {str(error).partition('; Weights only load failed')[0]}") from error
+    except (AttributeError, TypeError) as error:  # of timm, on a list for a dictionary and a number for a name
+        raise ValueError(f"checkpoint: expected a dictionary of tensors by name in {checkpoint}") from error
+    except (RuntimeError, KeyError, SafetensorError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        if told := _classes_in(reason, network):
+            raise ValueError(
+                f"classes: expected --classes {told}, as {checkpoint} tells {told} classes apart; {name} was built for"
+                f" {network.num_classes}"
+            ) from error
+        if reason.startswith("checkpoint: "):  # of our own networks: it says all
+            raise
+        raise ValueError(f"checkpoint: {checkpoint} does not fit the network {name}: {reason[:300]}") from error
+
+
+def _classes_in(complaint: str, network: Any) -> int:
+    """The classes of a checkpoint, if a complaint of ours or of PyTorch says that its classifier is of another size."""
+    classifier = network.pretrained_cfg.get("classifier")
+    if not isinstance(classifier, str):  # none, or several
+        return 0
+    words = r"(?: is \(|: copying a param with shape torch\.Size\(\[)"
+    shape = re.search(rf"(?<![\w.]){re.escape(classifier)}\.weight{words}(\d+)", complaint)
+    return int(shape[1]) if shape and int(shape[1]) != network.num_classes else 0
 
 
 def _cases(network: Any, shape: tuple[int, int, int]) -> dict[str, Tensor]:

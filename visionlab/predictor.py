@@ -20,7 +20,7 @@ class Predictor:
     """Takes images in [0, 1] of any size, returns named scores.
 
     Args:
-        model: takes normalised images (B, 3, size, size), returns logits (B, classes).
+        model: takes normalised images (B, 3, size, size), returns logits (B, classes), or (B, places, classes).
         classes: a name for each output.
         size: side in pixels that images are resized to (shorter side, then the centre).
         mean: of each channel, subtracted.
@@ -37,8 +37,13 @@ class Predictor:
         """Resize, crop and normalise images (B, 3, H, W) in [0, 1]; a single (3, H, W) is taken as a batch of one.
 
         Raises:
+            TypeError: if they are no tensor.
             ValueError: if the shape or the range is another.
         """
+        if not isinstance(images, Tensor):
+            raise TypeError(
+                f"images: expected a float tensor (3, H, W) or (B, 3, H, W) in [0, 1], got {type(images).__name__}"
+            )
         images = images[None] if images.ndim == 3 else images
         if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape:
             raise ValueError(f"images: expected (B, 3, H, W) or (3, H, W), got shape {tuple(images.shape)}")
@@ -61,13 +66,26 @@ class Predictor:
         return (images - mean) / std
 
     @torch.no_grad()
-    def probabilities(self, images: Float[Tensor, "*b _ _ _"]) -> Float[Tensor, "b k"]:
-        """Return the probability of each class, (B, classes)."""
+    def probabilities(self, images: Float[Tensor, "*b _ _ _"]) -> Float[Tensor, "b *places k"]:
+        """Return the probability of each class, (B, classes); of each place if the network answers there."""
         return self.model(self.prepare(images)).softmax(dim=-1)
 
     def __call__(self, images: Float[Tensor, "*b _ _ _"], top: int = 5) -> list[dict[str, float]]:
-        """Return the ``top`` classes of each image with their probabilities, best first."""
-        values, indices = self.probabilities(images).topk(min(top, len(self.classes)))
+        """Return the ``top`` classes of each image with their probabilities, best first.
+
+        Raises:
+            TypeError: if the images are no tensor.
+            ValueError: if they have another shape or range, ``top`` is below 1, or the network answers at each place.
+        """
+        if top < 1:
+            raise ValueError(f"top: expected a whole number >= 1, got {top}")
+        found = self.probabilities(images)
+        if found.ndim != 2:
+            raise ValueError(
+                f"model: expected one answer for each image, (B, classes), got shape {tuple(found.shape)};"
+                " `.probabilities(images)` gives the answers for each place"
+            )
+        values, indices = found.topk(min(top, len(self.classes)))
         return [
             {self.classes[i]: float(v) for i, v in zip(index, value, strict=True)}
             for index, value in zip(indices.tolist(), values.tolist(), strict=True)

@@ -39,7 +39,9 @@ def latency_table(measured: Mapping[str, Any]) -> Table:
     caption = (
         f"{machine['device']}, {machine['cores']} cores, torch {machine['torch']}, float32, untrained. b8 t2: 8 images"
         f" at once on 2 threads.\nMilliseconds a pass: median of {measured['repeats']} turns, ± half of what"
-        " lies between their quartiles. MiB: what one pass adds at its peak, without the weights."
+        " lies between their quartiles. MiB: what one pass adds at its peak, without the weights.\n"
+        "MAdds: convolutions, linear layers and attention products of one image as this form runs them; activations are"
+        " not counted."
     )
     return Table(cells, columns, caption)
 
