@@ -73,8 +73,8 @@ def run(
     result = chosen.run(
         preset, seeds=seeds, variants=variants or None, data=data, device=device, hooks=bar, folder=_runs()
     )
-    if os.environ.get("RANK", "0") != "0":
-        return  # under torchrun the first process speaks for all
+    if os.environ.get("RANK", "0") != "0":  # under torchrun the first process speaks for all
+        return
     _print_result(result)
     for claim in chosen.claims:
         if set(claim.variants) <= set(result.variants):
@@ -326,9 +326,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     for command in (list_, run, show, weights, data, lab, app, audit, poison, watermark, clean_labels, bench, export)
 }
 WATERMARK: dict[str, Callable[..., Any]] = {command.__name__: command for command in (train, embed, wrap, verify)}
-
-# How the commands begin that go on where they were stopped.
-RESUMED = ("run ", "weights train ", "data make ", "data show ", "watermark train ", "clean-labels ", "audit ")
+RESUMABLE = ("run ", "weights train ", "data make ", "data show ", "watermark train ", "clean-labels ", "audit ")
 
 
 def main(args: list[str] | None = None) -> None:
@@ -347,6 +345,6 @@ def main(args: list[str] | None = None) -> None:
         print(f"visionlab: {error}", file=sys.stderr)
         raise SystemExit(2) from error
     except KeyboardInterrupt:
-        goes_on = "; the same command goes on where it was" if " ".join(words).startswith(RESUMED) else ""
+        goes_on = "; the same command goes on where it was" if " ".join(words).startswith(RESUMABLE) else ""
         print(f"\nvisionlab: stopped{goes_on}", file=sys.stderr)
         raise SystemExit(130) from None

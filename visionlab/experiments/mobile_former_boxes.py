@@ -231,7 +231,7 @@ PYRAMID = Experiment(
         ),
         Claim(
             name="boxes-v3",
-            statement="Under a head without tokens, it finds objects better than one like MobileNetV3",
+            statement="Under a head without tokens, one with tokens finds objects better than one like MobileNetV3",
             rival=V3,
             **(_BOXES | _PYRAMID),
         ),

@@ -131,7 +131,7 @@ TOKENS = Experiment(
         ),
         Closed(
             name="one-token",
-            statement="One token does half and more of what six do",
+            statement="One token does half and more of what six do (rival: half-way from none to six)",
             source="ablations of section 4",
             metric="accuracy (%)",
             method="1 token",
@@ -187,7 +187,7 @@ WORLD = Experiment(
         ),
         _claim(
             name="shapes-not-width",
-            statement="A wider Mobile of no fewer multiply-adds gains less there than the tokens",
+            statement="In new scenes, too, a wider Mobile of no fewer multiply-adds gains less than the tokens",
             rival=WIDE,
         ),
     ),

@@ -29,7 +29,7 @@ SHORT = {
 }  # fmt: skip
 """What to write beside a point, piece by piece of a network's name."""
 BESIDE = 1.04
-"""Points of one cost stand side by side: from one family to the next, costs are drawn by this factor apart."""
+"""Points whose costs differ by less than this factor stand side by side, so far apart."""
 COST, ACCURACY = "multiply-adds (M)", "accuracy (%)"
 
 
@@ -49,13 +49,14 @@ def budget_figure(result: Result, families: Mapping[str, Sequence[str]]) -> Figu
     if not any(families.values()):
         raise ValueError("families: expected one variant or more, got none")
     fig, ax = plt.subplots(figsize=(7.2, 4.6))
+    all_costs = [[result.summary(variant, COST).mean for variant in variants] for variants in families.values()]
     words = []
     for i, (family, variants) in enumerate(families.items()):
         role = _role(family)
-        costs = [result.summary(variant, COST).mean for variant in variants]
+        costs = all_costs[i]
         found = [result.summary(variant, ACCURACY) for variant in variants]
         means = [each.mean for each in found]
-        places = [cost * BESIDE ** (i - (len(families) - 1) / 2) for cost in costs]
+        places = [cost * BESIDE ** _step_aside(cost, i, all_costs) for cost in costs]
         _points(ax, places, found, family)
         for place, variant in zip(places, variants, strict=True):
             seeds = list(result.values(variant, ACCURACY).values())
@@ -64,11 +65,17 @@ def budget_figure(result: Result, families: Mapping[str, Sequence[str]]) -> Figu
         words.append(f"{family}: {said}")
     theme.log_axes(ax, "x", MARKED)
     ax.set(xlabel="multiply-adds of a tile (M), with those of Shift-Max; logarithmic", ylabel="accuracy on tiles (%)")
-    fig.supxlabel("bars: 95 % intervals; small dots: seeds; points of one cost are drawn side by side", fontsize=10)
+    fig.supxlabel("bars: 95 % intervals; small dots: seeds; points of about one cost stand side by side", fontsize=10)
     ax.set_title("What is a multiply-add worth?")
     ax.margins(0.12)
     ax.legend(loc="lower right")
     return figure(fig, f"Accuracy against multiply-adds, means over {found[0].seeds} seeds. {'; '.join(words)}.")
+
+
+def _step_aside(cost: float, family: int, all_costs: Sequence[Sequence[float]]) -> float:
+    """Say how many steps a point leaves its place, so that those of other families at about its cost have room."""
+    crowd = [i for i, costs in enumerate(all_costs) if any(1 / BESIDE < cost / other < BESIDE for other in costs)]
+    return crowd.index(family) - (len(crowd) - 1) / 2
 
 
 def _points(ax: Axes, x: Sequence[float], found: Sequence[Interval], family: str) -> None:
