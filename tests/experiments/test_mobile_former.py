@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import random
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tests.experiments.scaled import small
+from visionlab.backbones.mobile_former import CONFIGURATIONS, MobileFormer
+from visionlab.backbones.mobile_former_mobile import DynamicReLU
 from visionlab.data import puzzles
 from visionlab.data.images import ImageSet, load
 from visionlab.experiments import mobile_former_boxes as boxes
@@ -26,7 +29,7 @@ from visionlab.experiments import mobile_former_majority as majority
 from visionlab.experiments.experiment import Job, find
 from visionlab.experiments.mobile_former import WEIGHTS
 from visionlab.heads.detection import targets_of
-from visionlab.measure.cost import parameters
+from visionlab.measure.cost import multiply_adds, parameters
 
 
 @pytest.mark.parametrize(
@@ -208,6 +211,32 @@ def test_counts_are_those_of_the_card_and_claims_follow() -> None:
     assert result.values("6 tokens of 192", "Former, largest over smallest image")[0] == 1
     assert result.values("6 tokens of 192", "Mobile, largest over smallest image")[0] == 16
     assert [claim.judge(result).status for claim in experiment.claims] == ["shown"] * 3
+
+
+def test_parts_are_what_the_torch_counter_finds_whatever_other_threads_compute() -> None:
+    with torch.device("meta"):
+        network = MobileFormer(**CONFIGURATIONS["26m"])
+        other = MobileFormer(**CONFIGURATIONS["52m"]).eval()
+    stop = threading.Event()
+
+    def disturb() -> None:
+        while not stop.is_set():
+            other(torch.empty(1, 3, 64, 64, device="meta"))
+
+    disturber = threading.Thread(target=disturb)
+    disturber.start()
+    try:
+        found = costs.counted(network, 96)
+    finally:
+        stop.set()
+        disturber.join()
+    assert found == costs.counted(network, 96)
+    activated: list[int] = []
+    acts = [module for module in network.modules() if isinstance(module, DynamicReLU)]
+    with costs.hooked(acts, lambda _module, _inputs, output: activated.append(output.numel())):
+        plain = multiply_adds(network, torch.empty(1, 3, 96, 96, device="meta"))
+    assert sum(found.values()) == plain + 2 * sum(activated)
+    assert all(found.values())
 
 
 def test_time_is_a_ratio_of_two_that_took_turns(monkeypatch: pytest.MonkeyPatch) -> None:

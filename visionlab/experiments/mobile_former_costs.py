@@ -11,7 +11,8 @@ from typing import Any
 import timm
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from visionlab.backbones.mobile_former import CONFIGURATIONS, MobileFormer
 from visionlab.backbones.mobile_former_blocks import MobileFormerBlock
@@ -38,6 +39,11 @@ NETWORKS: dict[str, dict[str, Any]] = {
 """Forms of Mobile-Former-294M; the first is the published one."""
 PARTS = ("Mobile", "Former", "bridges", "slopes", "head")
 BRIDGE = (ToFormer, Former, ToMobile)
+PART_OF = {
+    "slopes": "slopes", "to_former": "bridges", "to_mobile": "bridges", "former": "Former", "fc": "head",
+    "classifier": "head",
+}  # fmt: skip
+"""Part that a module of such a name belongs to; all others are Mobile."""
 SLOPE = 2  # multiply-adds of a dynamic ReLU for each element: a1 x and a2 x
 
 
@@ -59,6 +65,32 @@ def hooked(modules: Iterable[nn.Module], hook: Callable[..., None]) -> Iterator[
             handle.remove()
 
 
+class Products(TorchDispatchMode):
+    """Count the multiply-adds of what this thread computes, by the part of the network that is running.
+
+    PyTorch's own counter follows modules by hooks of the whole process: a network of another thread confuses it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts = dict.fromkeys(PARTS, 0)
+        self.running = ["Mobile"]
+
+    def __torch_dispatch__(
+        self, function: Any, types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        output = function(*args, **(kwargs or {}))
+        if flops := flop_registry.get(function._overloadpacket):
+            self.parts[self.running[-1]] += flops(*args, **(kwargs or {}), out_val=output) // 2
+        return output
+
+    def enter(self, part: str, *_: object) -> None:
+        self.running.append(part)
+
+    def leave(self, *_: object) -> None:
+        self.running.pop()
+
+
 def counted(network: MobileFormer, side: int) -> dict[str, int]:
     """Count the multiply-adds of a network for one image, by part (`PARTS`).
 
@@ -69,34 +101,24 @@ def counted(network: MobileFormer, side: int) -> dict[str, int]:
         network: of any device; on "meta" nothing is computed.
         side: of the image in pixels.
     """
-    device = next(network.parameters()).device
-    elements = 0
+    counter = Products()
 
     def activated(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-        nonlocal elements
-        elements += output.numel()
+        counter.parts["slopes"] += SLOPE * output.numel()
 
+    handles = []
+    for name, module in network.named_modules():
+        if part := PART_OF.get(name.rpartition(".")[2]):
+            handles += [module.register_forward_pre_hook(partial(counter.enter, part))]
+            handles += [module.register_forward_hook(counter.leave)]
     acts = [module for module in network.modules() if isinstance(module, DynamicReLU)]
-    with hooked(acts, activated), torch.no_grad(), FlopCounterMode(display=False) as counter:
-        network.eval()(torch.empty(1, 3, side, side, device=device))
-    kind = type(network).__name__
-    found = {name.removeprefix(f"{kind}."): sum(ops.values()) // 2 for name, ops in counter.get_flop_counts().items()}
-    parts = dict.fromkeys(PARTS, 0)
-    for name, count in found.items():
-        last = name.rpartition(".")[2]
-        if last == "slopes":
-            parts["slopes"] += count
-            parts["Mobile"] -= count
-        elif last in ("to_former", "to_mobile"):
-            parts["bridges"] += count
-        elif last == "former":
-            parts["Former"] += count
-        elif last == "mobile" or name in ("stem", "head.conv"):
-            parts["Mobile"] += count
-        elif name in ("head.fc", "head.classifier"):
-            parts["head"] += count
-    parts["slopes"] += SLOPE * elements
-    return parts
+    try:
+        with hooked(acts, activated), torch.no_grad(), counter:
+            network.eval()(torch.empty(1, 3, side, side, device=next(network.parameters()).device))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return counter.parts
 
 
 def projections(network: MobileFormer, side: int) -> int:

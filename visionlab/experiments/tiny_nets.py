@@ -167,7 +167,8 @@ def dialled(size: str, tokens: int, dim: int, side: int = 224) -> tuple[int, dic
         raise ValueError(f"tokens: expected one or more, got {tokens}")
     with torch.device("meta"):
         network = MobileFormer(**(CONFIGURATIONS[size] | {"tokens": (tokens, dim)}))
-    return parameters(network), counted(network, side)
+    # What it computes does not matter, but PyTorch runs activations on the CPU sooner than it reckons their shapes.
+    return parameters(network), counted(network.to_empty(device="cpu"), side)
 
 
 # --- Who wins ---------------------------------------------------------------------------------------------------------
