@@ -68,6 +68,8 @@ def test_equal_values_give_all_certainty() -> None:
     assert difference({0: 3.0, 1: 3.0}, {2: 1.0, 3: 1.0}) == Interval(2.0, 2.0, 2.0, 2), "Welch's"
     assert str(interval([2.0, 2.0])) == "2.0"
     assert str(interval([1.0, 3.0])) == "2.0 [-10.7, 14.7]"
+    assert f"{interval([1.0, 3.0])}" == str(interval([1.0, 3.0]))
+    assert f"{interval([1.0, 3.0]):.2f}" == "2.00 [-10.71, 14.71]"
 
 
 def test_the_interval_holds_the_truth_in_95_of_100_cases() -> None:

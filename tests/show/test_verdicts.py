@@ -9,7 +9,10 @@ from visionlab.experiments.result import Result, Row
 from visionlab.show.figure import Table
 from visionlab.show.verdicts import verdict_table
 
-VALUES = {"new": {"hits (%)": 80.0, "cost (M)": 2.0, "cut (%)": 50.0}, "old": {"hits (%)": 70.0, "cost (M)": 5.0}}
+VALUES = {
+    "new": {"hits (%)": 80.0, "cost (M)": 2.0, "cut (%)": 50.0, "ratio": -1.75, "share (%)": 0.5},
+    "old": {"hits (%)": 70.0, "cost (M)": 5.0, "ratio": 1.0, "share (%)": 1.0},
+}
 ROWS = [
     Row(variant, seed, metric, value + (seed if variant == "new" else 0))
     for seed in range(3)
@@ -53,6 +56,12 @@ def test_less_can_be_better() -> None:
     assert cell(cheap, "difference [95 % interval]") == "2.0 [-0.5, 4.5]", "in the claimed direction: old - new"
     assert cell(cheap, "needed") == "≥ 1, interval > 0"
     assert cell(cheap, "verdict") == "not shown"
+
+
+def test_ratios_near_one_have_two_decimals_and_percents_one() -> None:
+    ratio = table(Claim(**TERMS | {"metric": "ratio"})).cells[0]
+    assert ratio[2:5] == ["-0.75", "1.00", "-1.75 [-4.23, 0.73]"]
+    assert table(Claim(**TERMS | {"metric": "share (%)"})).cells[0][2:4] == ["1.5", "1.0"]
 
 
 def test_another_metric_of_the_rival_is_named() -> None:

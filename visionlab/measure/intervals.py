@@ -22,11 +22,15 @@ class Interval:
     seeds: int
 
     def __str__(self) -> str:
+        return format(self)
+
+    def __format__(self, form: str) -> str:
+        form = form or ".1f"
         if self.low == self.high:
-            return f"{self.mean:.1f}"
+            return format(self.mean, form)
         if self.seeds == 1:
-            return f"{self.mean:.1f} (one seed)"
-        return f"{self.mean:.1f} [{self.low:.1f}, {self.high:.1f}]"
+            return f"{format(self.mean, form)} (one seed)"
+        return f"{format(self.mean, form)} [{format(self.low, form)}, {format(self.high, form)}]"
 
 
 def interval(values: Sequence[float], level: float = 0.95) -> Interval:

@@ -24,15 +24,7 @@ def checklist(claims: Sequence[Claim]) -> Table:
 def verdict_table(verdicts: Sequence[Verdict], caption: str) -> Table:
     """Show each verdict with both means, their difference in the claimed direction and what it had to be."""
     rows = [
-        [
-            verdict.claim.statement,
-            _metric(verdict.claim),
-            str(_plain(verdict.method.mean)),
-            str(_plain(verdict.rival.mean)),
-            str(verdict.difference),
-            _needed(verdict.claim),
-            verdict.status,
-        ]
+        [verdict.claim.statement, _metric(verdict.claim), *_figures(verdict), _needed(verdict.claim), verdict.status]
         for verdict in verdicts
     ]
     columns = ["claim", "metric", "method", "rival", "difference [95 % interval]", "needed", "verdict"]
@@ -51,5 +43,8 @@ def _needed(claim: Claim) -> str:
     return least if claim.exact or "interval" in least else f"{least}, interval > 0"
 
 
-def _plain(value: float) -> float:
-    return round(value, 1)
+def _figures(verdict: Verdict) -> list[str]:
+    """Both means and their difference: percents and points with one decimal, ratios near 1 with two."""
+    means = [verdict.method.mean, verdict.rival.mean]
+    form = ".2f" if "%" not in verdict.claim.metric and max(map(abs, means)) < 2 else ".1f"
+    return [*(format(mean, form) for mean in means), format(verdict.difference, form)]
