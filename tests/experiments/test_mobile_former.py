@@ -230,7 +230,8 @@ def test_parts_are_what_the_torch_counter_finds_whatever_other_threads_compute()
     finally:
         stop.set()
         disturber.join()
-    assert found == costs.counted(network, 96)
+    with torch.inference_mode():
+        assert found == costs.counted(network, 96)
     activated: list[int] = []
     acts = [module for module in network.modules() if isinstance(module, DynamicReLU)]
     with costs.hooked(acts, lambda _module, _inputs, output: activated.append(output.numel())):

@@ -79,9 +79,14 @@ class Products(TorchDispatchMode):
     def __torch_dispatch__(
         self, function: Any, types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        output = function(*args, **(kwargs or {}))
-        if flops := flop_registry.get(function._overloadpacket):
-            self.parts[self.running[-1]] += flops(*args, **(kwargs or {}), out_val=output) // 2
+        kwargs = kwargs or {}
+        flops = flop_registry.get(function._overloadpacket)
+        if flops is None:  # inference mode hands functions on that consist of others, such as linear
+            with self:
+                output = function.decompose(*args, **kwargs)
+            return function(*args, **kwargs) if output is NotImplemented else output
+        output = function(*args, **kwargs)
+        self.parts[self.running[-1]] += flops(*args, **kwargs, out_val=output) // 2
         return output
 
     def enter(self, part: str, *_: object) -> None:
