@@ -319,7 +319,6 @@ def own_tab(demo: gr.Blocks, folder: TemporaryDirectory) -> None:
 
 def build() -> gr.Blocks:
     """Lay out the app."""
-    torch.set_num_threads(2)
     theme.apply()
     folder = TemporaryDirectory(prefix="visionlab-")
     with gr.Blocks(title="Wrong labels on points", analytics_enabled=False) as demo:
@@ -341,6 +340,7 @@ def build() -> gr.Blocks:
 
 def main(**options: object) -> None:
     """Start the server on this machine only, unless told otherwise."""
+    torch.set_num_threads(2)
     defaults = {"server_name": "127.0.0.1", "theme": gr.themes.Soft(), "ssr_mode": False, "max_file_size": "50mb"}
     build().queue(max_size=16, default_concurrency_limit=1).launch(**(defaults | options))
 

@@ -305,7 +305,6 @@ def mystery_tab(data: gr.Radio) -> None:
 
 def build() -> gr.Blocks:
     """Lay out the app."""
-    torch.set_num_threads(2)
     theme.apply()
     pictures, first = examples(TILES), next(iter(examples(TILES)))
     with gr.Blocks(title="Poison Ink", analytics_enabled=False) as demo:
@@ -340,6 +339,7 @@ def build() -> gr.Blocks:
 
 def main(**options: object) -> None:
     """Start the server on this machine only, unless told otherwise."""
+    torch.set_num_threads(2)
     defaults = {"server_name": "127.0.0.1", "theme": gr.themes.Soft(), "ssr_mode": False, "max_file_size": "20mb"}
     build().queue(max_size=16, default_concurrency_limit=1).launch(**(defaults | options))
 

@@ -153,7 +153,6 @@ def right(blocks: list[str]) -> tuple:
 
 def build() -> gr.Blocks:
     """Lay out the app."""
-    torch.set_num_threads(2)
     predictors = {network: weights.load(name) for network, name in NETWORKS.items()}
     first = next(iter(NETWORKS))
     pictures = examples()
@@ -187,6 +186,7 @@ def build() -> gr.Blocks:
 
 def main(**options: object) -> None:
     """Start the server on this machine only, unless told otherwise."""
+    torch.set_num_threads(2)
     defaults = {"server_name": "127.0.0.1", "theme": gr.themes.Soft(), "ssr_mode": False, "max_file_size": "20mb"}
     build().queue(max_size=16, default_concurrency_limit=1).launch(**(defaults | options))
 

@@ -313,7 +313,6 @@ def budget_tab(demo: gr.Blocks, raced: gr.State) -> None:
 
 def build() -> gr.Blocks:
     """Lay out the app."""
-    torch.set_num_threads(1)  # what is measured is said to be measured so
     theme.apply()
     with gr.Blocks(title="Tiny networks", analytics_enabled=False) as demo:
         gr.Markdown(INTRO)
@@ -332,6 +331,7 @@ def build() -> gr.Blocks:
 
 def main(**options: object) -> None:
     """Start the server on this machine only, unless told otherwise."""
+    torch.set_num_threads(1)  # what is measured is said to be measured so
     defaults = {"server_name": "127.0.0.1", "theme": gr.themes.Soft(), "ssr_mode": False, "max_file_size": "20mb"}
     build().queue(max_size=16, default_concurrency_limit=1).launch(**(defaults | options))
 

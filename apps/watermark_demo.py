@@ -304,7 +304,6 @@ def verify_tab(demo: gr.Blocks, data: gr.Radio) -> None:
 
 def build() -> gr.Blocks:
     """Lay out the app."""
-    torch.set_num_threads(2)
     theme.apply()
     pictures, first = desk.examples(TILES), next(iter(desk.examples(TILES)))
     with gr.Blocks(title="Structure watermark", analytics_enabled=False) as demo:
@@ -342,6 +341,7 @@ def build() -> gr.Blocks:
 
 def main(**options: object) -> None:
     """Start the server on this machine only, unless told otherwise."""
+    torch.set_num_threads(2)
     defaults = {"server_name": "127.0.0.1", "theme": gr.themes.Soft(), "ssr_mode": False, "max_file_size": "20mb"}
     build().queue(max_size=16, default_concurrency_limit=1).launch(**(defaults | options))
 

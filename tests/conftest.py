@@ -17,6 +17,16 @@ if "OMP_NUM_THREADS" not in os.environ:
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def threads_stay_as_they_are() -> Iterator[None]:
+    """Threads are everybody's: one more of them, and all later tests of two processes on two cores take far longer."""
+    before = torch.get_num_threads()
+    yield
+    left = torch.get_num_threads()
+    torch.set_num_threads(before)
+    assert left == before
+
+
 @pytest.fixture
 def rng() -> torch.Generator:
     """A generator with a fixed seed."""

@@ -18,6 +18,7 @@ import torch
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
+from tests.browser.clients import connect
 from visionlab.data.clouds import load, save
 from visionlab.data.world.rooms import ROOM_CLASSES, room
 
@@ -60,7 +61,7 @@ def address(app: Any, serve_app: Any) -> Iterator[str]:
 
 @pytest.fixture
 def client(address: str) -> Client:
-    return Client(address, verbose=False)
+    return connect(address)
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,8 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
+from tests.browser.clients import connect
+
 expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +36,7 @@ def address(app: Any, serve_app: Any) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def client(address: str) -> Client:
-    return Client(address, verbose=False)
+    return connect(address)
 
 
 def river(app: Any, tmp_path: Path) -> Path:
@@ -150,7 +152,7 @@ def test_a_number_hides_a_network_until_one_commits(app: Any, client: Client) ->
 
 
 def test_three_checks_a_number_and_session_are_all(address: str) -> None:
-    client = Client(address, verbose=False)
+    client = connect(address)
     for data in ("satellite tiles", WORLD, WORLD):
         client.predict(3, "pre-processing", data, api_name="/mystery")
     with pytest.raises(AppError, match="All 3 checks on number 3 are spent: commit, or choose another number"):
@@ -158,12 +160,12 @@ def test_three_checks_a_number_and_session_are_all(address: str) -> None:
     client.predict(4, "pre-processing", api_name="/mystery")
     with pytest.raises(AppError, match="number 3 are spent"):
         client.predict(3, "pre-processing", api_name="/mystery")
-    other = Client(address, verbose=False)
+    other = connect(address)
     assert "the clean network has" in other.predict(3, "pre-processing", api_name="/mystery")[1]
 
 
 def test_the_world_has_its_own_pictures_networks_and_target(app: Any, address: str) -> None:
-    client = Client(address, verbose=False)
+    client = connect(address)
     client.predict(WORLD, api_name="/data")
     found = client.predict("cube", WORLD, api_name="/example")
     assert np.array_equal(np.asarray(Image.open(found)), np.asarray(app.examples(WORLD)["cube"])), "nothing is lost"

@@ -13,6 +13,8 @@ import pytest
 from gradio_client import Client, handle_file
 from PIL import Image
 
+from tests.browser.clients import connect
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -29,7 +31,7 @@ def address(explorer: Any, serve_app: Any) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def client(address: str) -> Client:
-    return Client(address, verbose=False)
+    return connect(address)
 
 
 TILES = "satellite tiles"

@@ -18,6 +18,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
+from tests.browser.clients import connect
 from visionlab import weights
 from visionlab.experiments import tiny_nets_pictures as pictures
 from visionlab.experiments.mobile_former_probe import Cuts, answer, look
@@ -47,7 +48,7 @@ def address(app: Any, serve_app: Any) -> Iterator[str]:
 
 @pytest.fixture
 def client(address: str) -> Client:
-    return Client(address, verbose=False)
+    return connect(address)
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,8 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
+from tests.browser.clients import connect
+
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 SCENES = "scenes of the world"
@@ -33,7 +35,7 @@ def address(app: Any, serve_app: Any) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def client(address: str) -> Client:
-    return Client(address, verbose=False)
+    return connect(address)
 
 
 @pytest.fixture
@@ -199,7 +201,7 @@ def test_who_claims_another_message_gets_nothing(client: Client) -> None:
 
 
 def test_scenes_have_their_own_owner(app: Any, address: str) -> None:
-    client = Client(address, verbose=False)
+    client = connect(address)
     client.predict(SCENES, api_name="/data")
     found = client.predict("scene 4", SCENES, api_name="/example")
     assert np.array_equal(np.asarray(Image.open(found)), np.asarray(app.desk.examples(SCENES)["scene 4"]))

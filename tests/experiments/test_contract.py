@@ -100,7 +100,7 @@ def two_steps(settings: Any) -> Any:
         key: dataclasses.replace(recipe, steps=2, warmup=min(recipe.warmup, 1), batch=4, accumulate=1)
         for key, recipe in recipes.items()
     }
-    fewest = {"test": 64, "n": 64, "points": 256, "reverse_steps": 2}
+    fewest = {"test": 64, "n": 64, "owner": 64, "calibration": 128, "points": 256, "reverse_steps": 2}
     few = {name: count for name, count in fewest.items() if hasattr(settings, name)}
     return dataclasses.replace(settings, **short, **few)
 
